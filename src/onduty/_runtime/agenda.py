@@ -1,0 +1,138 @@
+"""What is due, what was missed, what comes next: pure, with the time passed in.
+
+The agenda never decides twice about a slot: what :meth:`Agenda.due` answers is behind it, and whoever asked must
+write it down before it asks again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from dataclasses import dataclass
+
+from onduty.clock import SECOND
+from onduty.schedules import Schedule, Slots
+from onduty.tasks import Missed, Options
+
+ALL_AT_MOST = 100
+"""How many missed slots ``missed="all"`` runs, the newest ones."""
+
+
+@dataclass(slots=True)
+class Due:
+    """A task's slots that came due: ``run`` are to be run, in order; ``passed`` are only written down.
+
+    ``stands_for``: the range of missed slots that the run is the answer to.
+    """
+
+    name: str
+    run: tuple[int, ...]
+    passed: Slots | None = None
+    stands_for: Slots | None = None
+
+
+class _Plan:
+    __slots__ = ("jitter", "missed", "name", "schedule", "slot", "window")
+
+    def __init__(self, name: str, schedule: Schedule, options: Options) -> None:
+        self.name = name
+        self.schedule = schedule
+        self.missed: Missed = options.missed
+        self.window = round(options.missed_window * SECOND)
+        self.jitter = round(options.jitter * SECOND)
+        self.slot: int | None = None
+        """The earliest slot nobody has decided about."""
+
+    def due_at(self, slot: int) -> int:
+        return slot + delay(self.name, slot, self.jitter) if self.jitter else slot
+
+
+class Agenda:
+    """The order of the day of one term, which began at ``began``."""
+
+    def __init__(self, began: int) -> None:
+        self._began = began
+        self._plans: dict[str, _Plan] = {}
+        self._heap: list[tuple[int, str, int]] = []
+
+    def add(self, name: str, schedule: Schedule, options: Options, mark: int | None) -> int | None:
+        """Go on after ``mark``, the last slot decided in an earlier term; ``None``: the task was never seen before.
+
+        Answers the mark to write down for a task that was never seen and does not run at once: without it, the next
+        leader would take it for new again and forget a slot that came due in between.
+        """
+        plan = self._plans[name] = _Plan(name, schedule, options)
+        if mark is not None:
+            plan.slot = schedule.next_after(mark)
+        elif schedule.runs_when_first_seen:
+            plan.slot = schedule.latest(self._began)
+        else:
+            plan.slot = schedule.next_after(self._began)
+        self._push(plan)
+        return self._began if mark is None and not schedule.runs_when_first_seen else None
+
+    def next_at(self) -> int | None:
+        """When the next slot is due."""
+        return self._heap[0][0] if self._heap else None
+
+    def next_slot(self, name: str) -> int | None:
+        plan = self._plans.get(name)
+        return plan.slot if plan else None
+
+    def due(self, now: int) -> list[Due]:
+        """Everything that has come due by ``now``, each task once, the longest due first."""
+        found = []
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            _, name, slot = heapq.heappop(heap)
+            found.append(self._take(self._plans[name], slot, now))
+        return found
+
+    def _take(self, plan: _Plan, slot: int, now: int) -> Due:
+        schedule = plan.schedule
+        following = schedule.next_after(slot)
+        if following is None or plan.due_at(following) > now:
+            plan.slot = following
+            self._push(plan)
+            if slot >= self._began:
+                return Due(plan.name, (slot,))
+            return self._late(plan, slot, slot, now)
+        newest = schedule.latest(now)
+        assert newest is not None
+        while plan.due_at(newest) > now:  # its jitter has not passed yet
+            earlier = schedule.latest(newest - 1)
+            assert earlier is not None
+            newest = earlier
+        plan.slot = schedule.next_after(newest)
+        self._push(plan)
+        return self._late(plan, slot, newest, now)
+
+    def _late(self, plan: _Plan, first: int, newest: int, now: int) -> Due:
+        """Slots that came due while nobody was on duty, or while the leader was held up."""
+        schedule, oldest = plan.schedule, now - plan.window
+        during_term = newest >= self._began
+        if newest < oldest or (plan.missed == "skip" and not during_term):
+            return Due(plan.name, (), passed=schedule.between(first - 1, newest))
+        run = _newest(schedule, max(first, oldest), newest) if plan.missed == "all" else (newest,)
+        passed = schedule.between(first - 1, run[0] - 1)
+        return Due(plan.name, run, passed=passed, stands_for=passed if plan.missed == "once" else None)
+
+    def _push(self, plan: _Plan) -> None:
+        if plan.slot is not None:
+            heapq.heappush(self._heap, (plan.due_at(plan.slot), plan.name, plan.slot))
+
+
+def delay(name: str, slot: int, jitter: int) -> int:
+    """Microseconds, from 0 to less than ``jitter``, by which this slot starts late: the same in every process."""
+    digest = hashlib.blake2b(f"{name}/{slot}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % jitter
+
+
+def _newest(schedule: Schedule, first: int, newest: int) -> tuple[int, ...]:
+    slots = [newest]
+    while len(slots) < ALL_AT_MOST:
+        earlier = schedule.latest(slots[-1] - 1)
+        if earlier is None or earlier < first:
+            break
+        slots.append(earlier)
+    return tuple(reversed(slots))

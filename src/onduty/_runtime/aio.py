@@ -1,0 +1,82 @@
+"""Where ``async def`` runs live: on the server's own loop under ASGI, else on one private loop.
+
+In a gevent-patched worker the private loop is a greenlet like everything else. asyncio remembers the running loop per
+OS thread, so while that greenlet waits, all other greenlets of the worker would seem to be inside our loop, and a
+request handler that calls ``asyncio.run`` would be refused. The selector therefore takes the mark off while it waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from onduty._runtime.threads import is_patched, spawn
+
+if TYPE_CHECKING:
+    import asyncio
+
+
+class AsyncHost:
+    """``server_loop`` answers the loop the server runs the app on, or ``None``."""
+
+    def __init__(self, server_loop: Callable[[], Any]) -> None:
+        self._server_loop = server_loop
+        self._private: asyncio.AbstractEventLoop | None = None
+        self._tasks: set[Any] = set()
+
+    def submit(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Start it on the loop, from another thread; it must bring back its own errors."""
+        loop = self._server_loop() or self._private or self._start()
+        loop.call_soon_threadsafe(self._adopt, loop, coroutine)
+
+    def stop(self) -> None:
+        """End the private loop; what still runs there is cut."""
+        loop, self._private = self._private, None
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                loop.call_soon_threadsafe(loop.stop)
+
+    def _adopt(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
+        # The loop keeps only a weak reference to its tasks (docs.python.org, asyncio.create_task).
+        task = loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        running = threading.Event()
+        spawn("asyncio", self._run, running)
+        running.wait()
+        assert self._private is not None
+        return self._private
+
+    def _run(self, running: threading.Event) -> None:
+        import asyncio
+
+        self._private = loop = (
+            asyncio.SelectorEventLoop(_polite_selector()) if is_patched() else asyncio.new_event_loop()
+        )
+        loop.call_soon(running.set)
+        try:
+            loop.run_forever()
+        finally:
+            loop.close()
+
+
+def _polite_selector() -> Any:
+    import asyncio
+    import selectors
+
+    base: Any = selectors.DefaultSelector
+
+    class PoliteSelector(base):  # type: ignore[misc]  # the base is chosen at run time
+        def select(self, timeout: float | None = None) -> Any:
+            loop = asyncio._get_running_loop()
+            asyncio._set_running_loop(None)
+            try:
+                return super().select(timeout)
+            finally:
+                asyncio._set_running_loop(loop)
+
+    return PoliteSelector()

@@ -1,0 +1,318 @@
+"""The thin loop of one candidate: ask, lead or stand by, step down.
+
+One thread per worker does all of it, driven by one selector: as a leader it serves the hub and looks for signs of
+leaving, as
+a standby it waits for the leader's end-of-file, with a slow poll under it. The only order without a lost wake-up is:
+try the
+lock, connect, *try the lock again*, wait. What to decide is in ``policy``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import selectors
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from onduty import events as ev
+from onduty._runtime import forks, policy
+from onduty._runtime.hub import Hub, Line
+from onduty._runtime.lifecycle import Lifecycle
+from onduty._runtime.scheduler import Scheduler
+from onduty._runtime.sentry import Sentry
+from onduty._runtime.term import Term
+from onduty.clock import Clock, Wakeup
+from onduty.election import Election
+from onduty.errors import StoreUnavailable
+from onduty.events import Events
+from onduty.journal import Journal
+from onduty.process import ProcessId
+
+COOL_DOWN = 1.0
+"""Seconds before a worker whose term ended in trouble asks again: another one shall have the first word."""
+
+
+class Elector:
+    """``recruit`` makes the scheduler of a term. ``resigned`` is set once this worker leads no more and never will.
+
+    ``term`` is the present term's number while leading, else ``None``; read by any thread, written by the loop only.
+    """
+
+    def __init__(
+        self,
+        *,
+        app: str,
+        folder: Path,
+        me: ProcessId,
+        election: Election,
+        journal: Journal,
+        clock: Clock,
+        events: Events,
+        life: Lifecycle,
+        grace: float,
+        kill_frozen: bool,
+        recruit: Callable[[Term], Scheduler],
+    ) -> None:
+        self._app = app
+        self._folder = folder
+        self._me = me
+        self._election = election
+        self._journal = journal
+        self._clock = clock
+        self._events = events
+        self._life = life
+        self._grace = grace
+        self._recruit = recruit
+        self._sentry = Sentry(app, clock, events, election, kill_frozen)
+        self._selector: selectors.BaseSelector = selectors.DefaultSelector()
+        self._bell_in, self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for descriptor in (self._bell_in, self._bell):
+            forks.keep_from_children(descriptor)
+        self._selector.register(self._bell_in, selectors.EVENT_READ, self._hear_bell)
+        self._leaving: str | None = None
+        self._vacant_mono: float | None = None
+        self._past: list[Scheduler] = []
+        self._complained = False
+        self.scheduler: Scheduler | None = None
+        self.term: int | None = None
+        self.since = 0
+        self.resigned = Wakeup()
+
+    # From other threads
+
+    def leave(self, why: str) -> None:
+        """Begin to stop; returns at once, and is safe in a signal handler: it takes no lock."""
+        self._leaving = self._leaving or why
+        # A run that closed all descriptors took the bell too, and its number may be somebody's file by now.
+        with contextlib.suppress(OSError):
+            if forks.is_ours(self._bell):
+                os.write(self._bell, b"!")
+
+    @property
+    def known_leader(self) -> dict[str, Any] | None:
+        """Who leads, as far as this worker has heard."""
+        return self.about_me() if self.term is not None else self._sentry.leader
+
+    def about_me(self) -> dict[str, Any]:
+        """The answer of the hub."""
+        scheduler = self.scheduler
+        return {
+            "app": self._app,
+            "host": self._me.host,
+            "pid": self._me.pid,
+            "process": self._me.as_dict(),
+            "term": self.term,
+            "since": self.since,
+            "beat": scheduler.beat if scheduler else 0,
+        }
+
+    @property
+    def frozen(self) -> str | None:
+        return self._sentry.frozen
+
+    # The loop
+
+    def run(self) -> None:
+        try:
+            while self._leaving is None:
+                try:
+                    self._round()
+                except StoreUnavailable as error:
+                    self._complain(error)
+                    self._election.resign()
+                    self._wait(COOL_DOWN)
+                except OSError as error:
+                    self._trouble(error)
+        finally:
+            self._election.resign()
+            self.resigned.set()
+            self._settle_to_the_end()
+
+    def _round(self) -> None:
+        if self._settle():
+            # A worker with a lingering run is no candidate.
+            self._wait(policy.SLOW_POLL)
+        elif self._win():
+            self._lead()
+        else:
+            self._stand_by()
+
+    def _win(self) -> bool:
+        self._life.look()
+        if self._leaving is not None or not self._election.campaign():
+            return False
+        if self._election.is_new and (line := Line.connect(self._folder, self._selector)):
+            # We made the lock file, yet somebody answers: its file was deleted under it, and it will notice within a
+            # second.
+            line.close()
+            self._election.resign()
+            self._wait(policy.RENEW_EVERY)
+            return False
+        return True
+
+    # Standing by
+
+    def _stand_by(self) -> None:
+        line = Line.connect(self._folder, self._selector)
+        next_ask = 0.0
+        try:
+            while self._leaving is None:
+                if self._win():
+                    break
+                now = self._clock.mono()
+                if line is None:
+                    self._sentry.nobody_answers(now)
+                elif line.ended:
+                    self._vacant_mono = self._vacant_mono or now
+                else:
+                    self._sentry.hear(line.take_answers())
+                    if now >= next_ask:
+                        next_ask = now + policy.ASK_EVERY
+                        self._sentry.watch(now)
+                        line.ask()
+                since = None if self._vacant_mono is None else now - self._vacant_mono
+                self._wait(policy.next_try(since))
+                if (line is None or line.ended) and (since is None or since > policy.RUSH):
+                    return  # connect anew: somebody else may have won
+            else:
+                return
+        finally:
+            if line is not None:
+                line.close()
+        self._vacant_mono = None
+        self._lead()
+
+    # Leading
+
+    def _lead(self) -> None:
+        last = self._election.last()
+        now = self._clock.now()
+        number = self._journal.begin_term(last.term if last else 0, now)
+        self._election.began(number, now)
+        term = Term(
+            self._app,
+            number,
+            number,
+            self._journal,
+            self._election.still_mine,
+            self._me,
+            clean=bool(last and last.clean),
+        )
+        self.since, self.term = now, number
+        self._complained = False
+        self._vacant_mono = None
+        self._sentry.forget()
+        self._events.emit(ev.TermBegan(now, self._app, number))
+        self.scheduler = scheduler = self._recruit(term)
+        scheduler.start()
+        hub = self._open_hub()
+        why = "a fault"
+        try:
+            why = self._hold_office(scheduler)
+        except OSError as error:
+            why = f"its descriptors were closed: {error}"
+            raise
+        finally:
+            self._end_term(scheduler, hub, number, why)
+        if self._leaving is None:
+            self._wait(COOL_DOWN)
+
+    def _open_hub(self) -> Hub | None:
+        try:
+            return Hub(self._folder, self._selector, self.about_me)
+        except OSError as error:
+            # A file system without sockets: standbys have their slow poll.
+            self._events.emit(
+                ev.EngineFault(self._clock.now(), self._app, f"no hub, take-over by polling only: {error}")
+            )
+            return None
+
+    def _hold_office(self, scheduler: Scheduler) -> str:
+        """Serve the hub until there is a reason to stop, then until the runs have ended or ``grace`` is over."""
+        renew_at = 0.0
+        holds = True
+        why: str | None = None
+        while not scheduler.is_over:
+            self._wait(policy.LEADER_LOOK)
+            self._life.look()
+            now = self._clock.mono()
+            if now >= renew_at:
+                renew_at, holds = now + policy.RENEW_EVERY, self._election.still_mine()
+            seen = policy.Signs(self._leaving, holds, scheduler.term_lost, scheduler.fault)
+            reason = policy.why_step_down(seen)
+            if reason and why is None:
+                why = reason
+                scheduler.close(reason, self._grace if policy.deserves_grace(seen) else 0.0)
+        ended = policy.Signs(self._leaving, holds, scheduler.term_lost, scheduler.fault)
+        return why or policy.why_step_down(ended) or "the scheduler ended"
+
+    def _end_term(self, scheduler: Scheduler, hub: Hub | None, number: int, why: str) -> None:
+        scheduler.close(why, 0.0)
+        self.term = None
+        lingering = scheduler.lingering
+        if lingering or scheduler.has_unwritten:
+            self._past.append(scheduler)
+        # The lock first: whoever is woken by the end-of-file shall find it free.
+        self._election.resign()
+        if hub is not None:
+            hub.close()
+        now = self._clock.now()
+        for run in lingering:
+            self._events.emit(ev.RunLingers(now, self._app, run.task_name, run.run_id, run.slot, run.attempt))
+        self._events.emit(ev.TermEnded(now, self._app, number, why, len(lingering)))
+
+    # Runs that outlived their term
+
+    def _settle(self) -> bool:
+        """Write down lingering runs that have ended; whether any is left."""
+        for scheduler in self._past:
+            if scheduler.is_over:
+                scheduler.settle()
+        self._past = [one for one in self._past if not one.is_over or one.lingering or one.has_unwritten]
+        return bool(self._past)
+
+    def _settle_to_the_end(self) -> None:
+        """For as long as the process lives, which is not ours to say."""
+        while True:
+            try:
+                if not self._settle():
+                    return
+            except StoreUnavailable as error:
+                self._complain(error)
+            self._clock.wait(Wakeup(), policy.SLOW_POLL)
+
+    # Waiting
+
+    def _wait(self, seconds: float) -> None:
+        for key, _ in self._selector.select(seconds):
+            key.data()
+
+    def _hear_bell(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._bell_in, 64)
+
+    def _complain(self, error: StoreUnavailable) -> None:
+        if not self._complained:
+            self._complained = True
+            self._events.emit(ev.JournalFailed(self._clock.now(), self._app, str(error)))
+
+    def _trouble(self, error: OSError) -> None:
+        """The machine refuses something: wait, or, when our descriptors were closed, take no further part.
+
+        What a run closed cannot be made whole: SQLite's locks went too, and the numbers may be other files by now.
+        """
+        if error.errno != errno.EBADF and self._election.is_intact:
+            self._events.emit(ev.EngineFault(self._clock.now(), self._app, f"the election can't go on now: {error}"))
+            self._wait(COOL_DOWN)
+            return
+        self._leaving = "this process closed the descriptors of its own background work"
+        self._past = []
+        self._journal.forget_in_child()
+        self._events.emit(
+            ev.EngineFault(
+                self._clock.now(), self._app, f"{self._leaving}; it takes no further part: restart this worker"
+            )
+        )

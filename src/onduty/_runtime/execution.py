@@ -1,0 +1,204 @@
+"""One run in progress: what the engine keeps of it, and how it is told to end.
+
+The scheduler makes it, the runner's thread lives in it, the context shows it. ``halt`` is the only message that goes
+in,
+``finished`` the only one that comes out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from datetime import tzinfo
+from typing import Any, Protocol
+
+from onduty.clock import Clock, Wakeup
+from onduty.context import Context
+from onduty.errors import ArgumentError, OnDutyError, TermLost
+from onduty.journal import Outcome
+from onduty.schedules import Slots
+from onduty.tasks import Declared
+
+
+class Scope(Protocol):
+    """What surrounds a run, such as a framework's app context. Opened and closed in the run's own thread."""
+
+    def open(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class StateBox(Protocol):
+    """The state of one task, for this term."""
+
+    def load(self) -> str: ...
+    def save(self, state: str) -> None: ...
+
+
+class Execution:
+    """Satisfies ``onduty.context.RunInProgress``.
+
+    ``why`` says why it was halted; ``told`` that the function has looked and knows.
+    """
+
+    __slots__ = (
+        "_alarms",
+        "_clock",
+        "_wakeup",
+        "attempt",
+        "box",
+        "declared",
+        "ended_at",
+        "error",
+        "finished",
+        "kwargs",
+        "missed",
+        "outcome",
+        "progress",
+        "result",
+        "run_id",
+        "scope",
+        "slot",
+        "started_mono",
+        "stopping",
+        "term",
+        "text",
+        "told",
+        "trace",
+        "triggered",
+        "why",
+        "zone",
+    )
+
+    def __init__(
+        self,
+        declared: Declared,
+        run_id: str,
+        slot: int | None,
+        term: int,
+        *,
+        clock: Clock,
+        box: StateBox,
+        finished: Callable[[Execution], None],
+        zone: tzinfo | None = None,
+        kwargs: str = "{}",
+        missed: Slots | None = None,
+        triggered: bool = False,
+        attempt: int = 1,
+    ) -> None:
+        self.declared = declared
+        self.run_id = run_id
+        self.slot = slot
+        self.term = term
+        self.attempt = attempt
+        self.kwargs = kwargs
+        self.missed = missed
+        self.triggered = triggered
+        self.box = box
+        self.finished = finished
+        self.zone = zone
+        self.scope: Scope | None = None
+        self.stopping = False
+        self.told = False
+        self.why: str | None = None
+        self.progress = 0.0
+        self.text = ""
+        self.started_mono = 0.0
+        self.outcome: Outcome | None = None
+        self.error: str | None = None
+        self.trace: str | None = None
+        self.result: str | None = None
+        self.ended_at = 0
+        self._clock = clock
+        self._wakeup: Wakeup | None = None
+        self._alarms: set[Callable[[], object]] | None = None
+
+    @property
+    def task_name(self) -> str:
+        return self.declared.name
+
+    def context(self) -> Context:
+        return Context(self)
+
+    def halt(self, why: str) -> None:
+        """Ask it to end; the first reason stands. From any thread, again and again."""
+        if self.why is None:
+            self.why = why
+        # The flag before the waiters: a sleeper makes its wakeup first and looks at the flag after, so one of the two
+        # sees the other.
+        self.stopping = True
+        if self._wakeup is not None:
+            self._wakeup.set()
+        for alarm in list(self._alarms or ()):
+            # The loop it would wake is closed; then nobody sleeps there.
+            with contextlib.suppress(RuntimeError):
+                alarm()
+
+    def pause(self, seconds: float) -> bool:
+        if self.declared.call.is_async:
+            raise OnDutyError(f"ctx.sleep() would block the event loop of {self.task_name}: await ctx.asleep()")
+        seconds = _checked(seconds)
+        if not self.stopping:
+            if self._wakeup is None:
+                self._wakeup = Wakeup()
+            # In a service each turn has its own scope: nothing, such as a database session, is held asleep.
+            scope = self.scope if self.declared.is_service else None
+            if scope is not None:
+                scope.close()
+            try:
+                if not self.stopping:
+                    self._clock.wait(self._wakeup, seconds)
+            finally:
+                if scope is not None:
+                    scope.open()
+        return self._go_on()
+
+    async def apause(self, seconds: float) -> bool:
+        import asyncio
+
+        seconds = _checked(seconds)
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+        if self._alarms is None:
+            self._alarms = set()
+
+        def alarm() -> object:
+            return loop.call_soon_threadsafe(woken.set)
+
+        self._alarms.add(alarm)
+        scope = self.scope if self.declared.is_service else None
+        if scope is not None:
+            scope.close()
+        try:
+            if not self.stopping:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(woken.wait(), seconds)
+        finally:
+            self._alarms.discard(alarm)
+            if scope is not None:
+                scope.open()
+        return self._go_on()
+
+    def note_progress(self, fraction: float, text: str) -> None:
+        self.progress, self.text = fraction, text
+
+    def load_state(self) -> str:
+        return self.box.load()
+
+    def save_state(self, state: str) -> None:
+        try:
+            self.box.save(state)
+        except TermLost:
+            # From here on even a loop with a bare "except Exception" ends.
+            self.halt("the term was lost")
+            raise
+
+    def _go_on(self) -> bool:
+        if self.stopping:
+            self.told = True
+        return not self.stopping
+
+
+def _checked(seconds: Any) -> float:
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or seconds < 0:
+        raise ArgumentError(f"sleep({seconds!r}): give zero or more seconds")
+    return float(seconds)

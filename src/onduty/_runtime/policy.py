@@ -1,0 +1,109 @@
+"""Pure decisions of the elector: may we ask, when do we ask again, must we step down, is the leader frozen?
+
+Nothing here reads a clock, a file or a process; all of it can be tested in a table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SLOW_POLL = 0.2
+"""Seconds between two looks of a standby that heard nothing."""
+
+RUSH = 0.05
+"""Seconds after an end-of-file in which the lock is tried every ``RUSH_STEP``: the lock is freed a moment later."""
+
+RUSH_STEP = 0.0005
+LEADER_LOOK = 0.05
+RENEW_EVERY = 1.0
+ASK_EVERY = 1.0
+FROZEN_AFTER = 10.0
+KILL_BLOCKED_AFTER = 30.0
+
+
+def next_try(since_vacant: float | None) -> float:
+    """Seconds until a standby tries the lock again; ``since_vacant``: seconds since its end-of-file, if any."""
+    return RUSH_STEP if since_vacant is not None and since_vacant < RUSH else SLOW_POLL
+
+
+@dataclass(frozen=True)
+class Signs:
+    """What a leader sees of itself."""
+
+    leaving: str | None = None
+    holds_lock: bool = True
+    term_lost: bool = False
+    fault: str | None = None
+
+
+def why_step_down(signs: Signs) -> str | None:
+    """The reason to end the term now, the gravest first; ``None``: go on."""
+    if not signs.holds_lock:
+        return "the lock was lost: its descriptor was closed or its file replaced"
+    if signs.term_lost:
+        return "a newer term has begun"
+    if signs.fault:
+        return signs.fault
+    return signs.leaving
+
+
+def deserves_grace(signs: Signs) -> bool:
+    """Whether runs may take their time to end: only while nobody else can lead meanwhile."""
+    return signs.holds_lock and not signs.term_lost
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A standby's view of the leader at one instant of the standby's own monotonic clock.
+
+    ``beat``: how often the leader's loop has turned, as last answered. ``cpu``: its processor seconds.
+    """
+
+    mono: float
+    beat: int
+    cpu: float | None
+    stopped: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``state``: *turning*, *stopped*, *busy* or *blocked*, for ``seconds``."""
+
+    state: str
+    seconds: float
+
+    @property
+    def is_frozen(self) -> bool:
+        return self.state != "turning" and self.seconds >= FROZEN_AFTER
+
+    def may_kill(self) -> bool:
+        """Only a leader that is certainly stopped, or has been blocked for long; never one that is merely busy."""
+        if self.state == "stopped":
+            return self.seconds >= FROZEN_AFTER
+        return self.state == "blocked" and self.seconds >= KILL_BLOCKED_AFTER
+
+
+class FrozenWatch:
+    """Tells a frozen leader from a turning one, by what it answers and by what the kernel says of it.
+
+    The seconds are counted on the standby's own clock. A standby that overslept itself (the whole machine was
+    suspended or starved) knows nothing of that span, so the count begins anew.
+    """
+
+    def __init__(self, expected_gap: float = ASK_EVERY) -> None:
+        self._gap = expected_gap
+        self._last: Sample | None = None
+        self._since = 0.0
+        self._cpu: float | None = None
+
+    def see(self, now: Sample) -> Verdict:
+        last, self._last = self._last, now
+        overslept = last is not None and now.mono - last.mono > 3 * self._gap + 1
+        if last is None or overslept or now.beat != last.beat:
+            self._since, self._cpu = now.mono, now.cpu
+            return Verdict("turning", 0.0)
+        seconds = now.mono - self._since
+        if now.stopped:
+            return Verdict("stopped", seconds)
+        used = now.cpu - self._cpu if now.cpu is not None and self._cpu is not None else 0.0
+        return Verdict("busy" if used > 0.05 * seconds else "blocked", seconds)

@@ -1,0 +1,74 @@
+"""What earlier terms left behind: rows without an outcome, and what has become of them.
+
+::
+
+    never begun        ──▶ queued: it is begun now, under our term
+    its process died   ──▶ lost
+    its process lives  ──▶ lingering: counts as running until its outcome is written or its process dies
+
+A process of another container can't be seen. If the leader before us let go by itself, its runs may linger there, so
+they are
+given ``UNSEEN_FOR`` seconds; if it did not, the kernel took the lock from a dead process, and they are lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from onduty._runtime.lanes import Lane
+from onduty._runtime.term import Term
+from onduty.clock import SECOND
+from onduty.journal import RunRecord
+from onduty.process import is_alive
+
+UNSEEN_FOR = 60.0
+
+
+@dataclass
+class Found:
+    """One look. ``freed``: lanes in which something stopped counting as running."""
+
+    lost: list[RunRecord] = field(default_factory=list)
+    queued: list[RunRecord] = field(default_factory=list)
+    freed: list[Lane] = field(default_factory=list)
+
+
+class Recovery:
+    """Looks once when a term begins, and again for as long as something lingers."""
+
+    def __init__(self, term: Term, lanes: Mapping[str, Lane], began: int) -> None:
+        self._term = term
+        self._lanes = lanes
+        self._began = began
+
+    @property
+    def is_watching(self) -> bool:
+        return any(lane.foreign for lane in self._lanes.values())
+
+    def look(self, now: int, *, first: bool) -> Found:
+        """Sort the unfinished rows; lingering ones go in and out of ``lane.foreign``. Raises ``StoreUnavailable``."""
+        found = Found()
+        lingering: dict[str, set[str]] = {name: set() for name in self._lanes}
+        for record in self._term.journal.unfinished():
+            # Tasks this code does not know are left alone: a newer or older version of it may.
+            if record.task not in self._lanes or record.term >= self._term.number:
+                continue
+            if record.attempt == 0:
+                if first:
+                    found.queued.append(record)
+            elif self._lives(record, now):
+                lingering[record.task].add(record.run_id)
+            else:
+                found.lost.append(record)
+        for name, lane in self._lanes.items():
+            if lane.foreign - lingering[name]:
+                found.freed.append(lane)
+            lane.foreign = lingering[name]
+        return found
+
+    def _lives(self, record: RunRecord, now: int) -> bool:
+        alive = is_alive(record.process)
+        if alive is None:
+            return self._term.clean and now - self._began < UNSEEN_FOR * SECOND
+        return alive

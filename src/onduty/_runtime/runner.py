@@ -1,0 +1,172 @@
+"""Where users' functions run: a thread each for services, a small growing pool for everything else.
+
+Whatever a function does, raising, ``sys.exit``, forking, never returning, its thread brings back an outcome or keeps
+running; it
+does not reach the scheduler's loop. A thread can't be killed: a run that ignores ``stopping`` occupies its thread
+until it ends or the process does.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import os
+import queue
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from onduty._runtime.aio import AsyncHost
+from onduty._runtime.execution import Execution, Scope
+from onduty._runtime.threads import spawn
+from onduty.clock import Clock
+from onduty.context import current
+from onduty.errors import TermLost
+from onduty.journal import Outcome
+
+EAGER_THREADS = 8
+MOST_THREADS = 200
+STALL = 0.1
+"""Seconds without a finished run after which the pool grows beyond its eager size."""
+
+_TRACE_LIMIT = 16 * 1024
+_RESULT_LIMIT = 64 * 1024
+
+
+class Runner:
+    """One per engine. ``start`` is called by one scheduler thread at a time per execution's owner."""
+
+    def __init__(self, clock: Clock, scope: Callable[[], Scope] | None, server_loop: Callable[[], Any]) -> None:
+        self._clock = clock
+        self._make_scope = scope
+        self._aio = AsyncHost(server_loop)
+        self._pid = os.getpid()
+        self._queue: Any = queue.SimpleQueue()
+        self._threads = 0
+        self._given = 0
+        self._taken_back = 0
+        self._last_progress = clock.mono()
+
+    def start(self, execution: Execution) -> None:
+        """Hand it to a thread and return."""
+        execution.started_mono = self._clock.mono()
+        if execution.declared.call.is_async:
+            self._aio.submit(self._perform_async(execution))
+        elif execution.declared.is_service:
+            spawn(f"service-{execution.task_name}", self._in_fresh_context, execution)
+        else:
+            self._given += 1
+            self._queue.put(execution)
+            self.grow()
+
+    def finished(self, execution: Execution) -> None:
+        """The scheduler has taken the outcome of a pooled run; its thread is free."""
+        if not execution.declared.is_service and not execution.declared.call.is_async:
+            self._taken_back += 1
+            self._last_progress = self._clock.mono()
+
+    def grow(self) -> bool:
+        """Add a thread if all are taken; beyond the eager ones only when nothing has moved for a while.
+
+        Answers whether runs are waiting for a thread, so that the scheduler looks again soon.
+        """
+        if self._given - self._taken_back <= self._threads:
+            return False
+        stalled = self._clock.mono() - self._last_progress > STALL
+        if self._threads < EAGER_THREADS or (stalled and self._threads < MOST_THREADS):
+            self._threads += 1
+            self._last_progress = self._clock.mono()
+            spawn(f"run-{self._threads}", self._work)
+        return True
+
+    def stop(self) -> None:
+        """Let idle threads end; busy ones end when their run does."""
+        for _ in range(self._threads):
+            self._queue.put(None)
+        self._aio.stop()
+
+    def _work(self) -> None:
+        take = self._queue.get
+        while (execution := take()) is not None:
+            self._in_fresh_context(execution)
+
+    def _in_fresh_context(self, execution: Execution) -> None:
+        contextvars.Context().run(self._perform, execution)
+
+    def _perform(self, execution: Execution) -> None:
+        error: BaseException | None = None
+        value = None
+        try:
+            with self._surrounded(execution) as call:
+                value = call()
+        except BaseException as caught:  # noqa: BLE001  # sys.exit in a run ends the run, not its thread
+            error = caught
+        self._end(execution, value, error)
+
+    async def _perform_async(self, execution: Execution) -> None:
+        error: BaseException | None = None
+        value = None
+        try:
+            with self._surrounded(execution) as call:
+                value = await call()
+        except BaseException as caught:  # noqa: BLE001  # as above; a cancelled coroutine is a run that failed
+            error = caught
+        self._end(execution, value, error)
+
+    @contextmanager
+    def _surrounded(self, execution: Execution) -> Iterator[Callable[[], Any]]:
+        """The user's call, ready to be made, inside the framework's scope."""
+        declared = execution.declared.call
+        if self._make_scope is not None:
+            execution.scope = self._make_scope()
+            execution.scope.open()
+        try:
+            context = execution.context()
+            current.set(context)
+            arguments = json.loads(execution.kwargs) if execution.kwargs != "{}" else {}
+            first = (context,) if declared.takes_context else ()
+            yield partial(declared.function, *first, **arguments)
+        finally:
+            if execution.scope is not None:
+                execution.scope.close()
+
+    def _end(self, execution: Execution, value: Any, error: BaseException | None) -> None:
+        if os.getpid() != self._pid:
+            # The function forked, and its child has come back here instead of exiting. Nothing here belongs to it.
+            os._exit(0 if error is None else 1)
+        execution.outcome = judge(execution, error)
+        if error is not None:
+            execution.error = f"{type(error).__name__}: {error}"[:1000]
+            execution.trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))[
+                -_TRACE_LIMIT:
+            ]
+        elif value is not None:
+            execution.result = _as_result(value)
+        execution.ended_at = self._clock.now()
+        execution.finished(execution)
+
+
+def judge(execution: Execution, error: BaseException | None) -> Outcome:
+    """How a run ended, from what it was told and what it did."""
+    if isinstance(error, TermLost):
+        return Outcome.STOPPED
+    if execution.why == TIMED_OUT:
+        return Outcome.TIMED_OUT
+    if error is not None:
+        return Outcome.FAILED
+    # Returning after having been told is an early end; a run that never looked has done its work.
+    return Outcome.STOPPED if execution.told else Outcome.SUCCEEDED
+
+
+TIMED_OUT = "its timeout has passed"
+
+
+def _as_result(value: Any) -> str | None:
+    """The returned value as JSON if it is plain and small; a task may return what it likes otherwise."""
+    try:
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError):
+        return None
+    return text if len(text) <= _RESULT_LIMIT else None

@@ -1,0 +1,83 @@
+"""A standby's eye on the leader: does it still turn its loop, and if the lock has no living owner, who keeps it?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from onduty import events as ev
+from onduty._runtime import policy
+from onduty.clock import Clock
+from onduty.election import Election
+from onduty.events import Events
+from onduty.process import ProcessId, cpu_seconds, is_alive, is_stopped, kill
+
+HEIRS_AFTER = 1.0
+"""Seconds that a dead leader's lock may stay held before it is called inherited."""
+
+
+class Sentry:
+    """``leader``: the last answer of the hub. ``frozen``: *stopped*, *busy* or *blocked*, else ``None``."""
+
+    def __init__(self, app: str, clock: Clock, events: Events, election: Election, kill_frozen: bool) -> None:
+        self._app = app
+        self._clock = clock
+        self._events = events
+        self._election = election
+        self._kill_frozen = kill_frozen
+        self.forget()
+
+    def forget(self) -> None:
+        self.leader: dict[str, Any] | None = None
+        self.frozen: str | None = None
+        self._watch = policy.FrozenWatch()
+        self._beat = -1
+        self._silent_since: float | None = None
+        self._heirs_of: int | None = None
+
+    def hear(self, answers: list[dict[str, Any]]) -> None:
+        """What the hub has answered since the last look."""
+        for answer in answers:
+            if self.leader is not None and answer.get("term") != self.leader.get("term"):
+                self.forget()
+            self.leader = answer
+            self._beat = int(answer.get("beat", 0))
+            self._silent_since = None
+
+    def watch(self, mono: float) -> None:
+        """Once per question asked: is the leader frozen? Tells of it once, and kills it if that was asked for."""
+        leader = self._process()
+        if leader is None:
+            return
+        verdict = self._watch.see(policy.Sample(mono, self._beat, cpu_seconds(leader), is_stopped(leader)))
+        if self._kill_frozen and verdict.may_kill():
+            killed = kill(leader)
+            self._tell_frozen(leader, verdict, killed)
+            self._watch = policy.FrozenWatch()
+        elif verdict.is_frozen and self.frozen != verdict.state:
+            self.frozen = verdict.state
+            self._tell_frozen(leader, verdict, killed=False)
+        elif verdict.state == "turning" and self.frozen:
+            self.frozen = None
+            self._events.emit(ev.LeaderThawed(self._clock.now(), self._app, leader.pid))
+
+    def nobody_answers(self, mono: float) -> None:
+        """The lock is held and no hub answers: a leader that is just starting, or a dead one with heirs."""
+        self._silent_since = self._silent_since or mono
+        if mono - self._silent_since < HEIRS_AFTER:
+            return
+        record = self._election.last()
+        if record is not None and is_alive(record.process) is False and self._heirs_of != record.process.pid:
+            self._heirs_of = record.process.pid
+            heirs = self._election.holders()
+            self._events.emit(ev.LockHeldByOthers(self._clock.now(), self._app, record.process.pid, heirs))
+
+    def _process(self) -> ProcessId | None:
+        if self.leader is not None:
+            return ProcessId.from_dict(self.leader["process"])
+        record = self._election.last()
+        return record.process if record else None
+
+    def _tell_frozen(self, leader: ProcessId, verdict: policy.Verdict, killed: bool) -> None:
+        self._events.emit(
+            ev.LeaderFrozen(self._clock.now(), self._app, leader.pid, verdict.state, verdict.seconds, killed)
+        )

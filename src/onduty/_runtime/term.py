@@ -1,0 +1,30 @@
+"""What one tenure is made of: handed to everything that acts in its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from onduty.clock import SECOND
+from onduty.journal import Journal
+from onduty.process import ProcessId
+
+
+@dataclass(frozen=True)
+class Term:
+    """``number`` goes into every write; ``fencing`` is what runs are shown: the same, or 0 in every-worker work.
+
+    ``holds``: asked before every batch of claims, whether the election is still ours.
+    ``keep_runs`` of each task and ``keep_for`` microseconds of history are kept in the journal.
+    ``clean``: the leader before us let go by itself, so runs of its process may still be alive.
+    """
+
+    app: str
+    number: int
+    fencing: int
+    journal: Journal
+    holds: Callable[[], bool]
+    me: ProcessId
+    clean: bool = False
+    keep_runs: int = 1000
+    keep_for: int = 30 * 86_400 * SECOND

@@ -1,0 +1,65 @@
+"""What the server calls a thread: an OS thread, or a greenlet in a gevent-patched worker.
+
+In a patched worker nothing of ours runs in a native thread that touches patched primitives: such mixtures were
+measured to hang requests for good. So threads are made through ``threading`` by attribute, after the server has
+patched it or not, and the one thing that must not block a greenlet's neighbours, a call that waits in C, goes through
+an :class:`Offload`.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+def is_patched() -> bool:
+    """Whether ``threading.Thread`` makes greenlets in this process, now."""
+    monkey = sys.modules.get("gevent.monkey")
+    return bool(monkey and monkey.is_module_patched("threading"))
+
+
+def spawn(name: str, target: Callable[..., Any], *args: Any) -> threading.Thread:
+    """Start a daemon thread: it never holds up the end of its process, a graceful stop comes before that."""
+    thread = threading.Thread(target=target, args=args, name=f"onduty-{name}", daemon=True)
+    thread.start()
+    return thread
+
+
+class Offload(Protocol):
+    """Runs a call that blocks in C, one at a time, and returns its result or raises its error."""
+
+    def __call__(self, function: Callable[..., T], /, *args: Any) -> T: ...
+
+
+def make_offload() -> Offload:
+    """One native thread in a patched worker; elsewhere the call itself, under a lock."""
+    return _native_thread() if is_patched() else _here()
+
+
+def _here() -> Offload:
+    lock = threading.Lock()
+
+    def call(function: Callable[..., T], /, *args: Any) -> T:
+        with lock:
+            return function(*args)
+
+    return call
+
+
+def _native_thread() -> Offload:
+    from gevent import get_hub
+    from gevent.threadpool import ThreadPool
+
+    # A hub made by a native thread while the main greenlet starts deadlocks on the import lock; so make ours first.
+    get_hub()
+    pool = ThreadPool(1)
+
+    def call(function: Callable[..., T], /, *args: Any) -> T:
+        result: T = pool.apply(function, args)
+        return result
+
+    return call

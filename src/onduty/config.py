@@ -1,0 +1,165 @@
+"""Settings: environment ``ONDUTY_…`` over the app's config ``ONDUTY_…`` over keyword over default.
+
+Each value remembers where it came from. A setting nobody knows is an error, not a comment: a misspelt ``ONDUTY_DIR``
+would quietly give every process its own lock.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from onduty.errors import ConfigError
+
+FrozenLeader = Literal["report", "kill"]
+JournalKind = Literal["sqlite", "memory"]
+Durability = Literal["normal", "full"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of one app, checked.
+
+    ``dir``: this machine's folder; "one machine" means the processes that share it. ``name``: the scope; two apps that
+    differ in it do not know each other. ``lead``: may this process go on duty? ``grace``: seconds a stopping leader
+    lets runs
+    finish. ``frozen_leader``: what a standby does about a leader that no longer turns its loop. ``journal``: ``memory``
+    forgets on take-over. ``durability``: ``full`` makes SQLite wait for the disk at each commit.
+    """
+
+    dir: Path
+    name: str
+    lead: bool = True
+    grace: float = 10.0
+    timezone: str = "UTC"
+    keep_runs: int = 1000
+    keep_days: int = 30
+    frozen_leader: FrozenLeader = "report"
+    journal: JournalKind = "sqlite"
+    durability: Durability = "normal"
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+def resolve(
+    keywords: Mapping[str, Any],
+    config: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+) -> Settings:
+    """Put the layers on top of each other and check every value.
+
+    Raises:
+        ConfigError: A value can't be used, or a name is not a setting.
+    """
+    environ = os.environ if environ is None else environ
+    layers: list[tuple[str, dict[str, Any]]] = [
+        ("default", dict(defaults)),
+        ("keyword", {name: value for name, value in keywords.items() if value is not None}),
+        ("config", _prefixed(config)),
+        ("environment", {name: value for name, value in _prefixed(environ).items() if value != ""}),
+    ]
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for source, layer in layers:
+        for name, value in layer.items():
+            if name not in _READERS:
+                raise ConfigError(f"{_spelled(source, name)} is not a setting{_closest(name)}")
+            values[name] = _READERS[name](_spelled(source, name), value)
+            sources[name] = source
+    return Settings(**values, sources=sources)
+
+
+def _prefixed(layer: Mapping[str, Any]) -> dict[str, Any]:
+    return {key[7:].lower(): layer[key] for key in layer if key.startswith("ONDUTY_")}
+
+
+def _spelled(source: str, name: str) -> str:
+    return f"{name}=" if source in ("keyword", "default") else f"ONDUTY_{name.upper()} ({source})"
+
+
+def _closest(name: str) -> str:
+    close = difflib.get_close_matches(name, _READERS, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]}?" if close else f"; settings are {', '.join(sorted(_READERS))}"
+
+
+def _folder(spelled: str, value: Any) -> Path:
+    if not isinstance(value, (str, os.PathLike)) or not str(value) or "\0" in str(value):
+        raise ConfigError(f"{spelled} {value!r} is not a folder; give the path of one on a local disk")
+    return Path(value).expanduser().absolute()
+
+
+def _text(spelled: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 200:
+        raise ConfigError(f"{spelled} {value!r} must be printable text of at most 200 characters")
+    return value
+
+
+def _yes_or_no(spelled: str, value: Any) -> bool:
+    known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    answer = value if isinstance(value, bool) else known.get(str(value).strip().lower())
+    if answer is None:
+        raise ConfigError(f"{spelled} {value!r} must be true or false")
+    return answer
+
+
+def _seconds(spelled: str, value: Any) -> float:
+    total = getattr(value, "total_seconds", None)
+    try:
+        number = float("nan") if isinstance(value, bool) else float(total() if total else value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if not math.isfinite(number) or number < 0:
+        raise ConfigError(f"{spelled} {value!r} must be zero or more seconds")
+    return number
+
+
+def _count(spelled: str, value: Any) -> int:
+    try:
+        number = 0 if isinstance(value, bool) else int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = 0
+    if number < 1 or number != (float(value) if isinstance(value, float) else number):
+        raise ConfigError(f"{spelled} {value!r} must be a whole number of at least 1")
+    return number
+
+
+def _choice(allowed: Any) -> Callable[[str, Any], str]:
+    def read(spelled: str, value: Any) -> str:
+        if value not in get_args(allowed):
+            raise ConfigError(f"{spelled} {value!r} must be one of {', '.join(map(repr, get_args(allowed)))}")
+        return str(value)
+
+    return read
+
+
+def _zone(spelled: str, value: Any) -> str:
+    from zoneinfo import ZoneInfo
+
+    try:
+        ZoneInfo(value)
+    except Exception as error:
+        raise ConfigError(
+            f"{spelled} {value!r} is not a time zone this machine knows ({error}); "
+            'names are like "Europe/Berlin". A machine without a zone database needs: pip install tzdata'
+        ) from error
+    return str(value)
+
+
+_READERS: dict[str, Callable[[str, Any], Any]] = {
+    "dir": _folder,
+    "name": _text,
+    "lead": _yes_or_no,
+    "grace": _seconds,
+    "timezone": _zone,
+    "keep_runs": _count,
+    "keep_days": _count,
+    "frozen_leader": _choice(FrozenLeader),
+    "journal": _choice(JournalKind),
+    "durability": _choice(Durability),
+}
+assert set(_READERS) == {one.name for one in fields(Settings)} - {"sources"}

@@ -1,0 +1,174 @@
+"""What a run is handed: when to stop, who it is, and what it may keep.
+
+A run learns that it must end in one way only: ``stopping`` turns true and ``sleep`` answers ``False``, at once
+and for good, be it that the worker leaves, that the term was lost, that it took too long or was cancelled.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, MutableMapping
+from contextvars import ContextVar
+from datetime import datetime, timezone, tzinfo
+from typing import TYPE_CHECKING, Any, Protocol
+
+from onduty.calls import to_json
+from onduty.clock import to_datetime
+from onduty.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from onduty.schedules import Slots
+
+STATE_LIMIT = 256 * 1024
+"""Bytes of JSON that ``ctx.state`` may hold."""
+
+current: ContextVar[Context | None] = ContextVar("onduty_run", default=None)
+"""The context of the run that this code is part of, if it is."""
+
+
+class RunInProgress(Protocol):
+    """What the engine keeps of a run and the context shows."""
+
+    run_id: str
+    slot: int | None
+    term: int
+    attempt: int
+    stopping: bool
+    told: bool
+    missed: Slots | None
+    zone: tzinfo | None
+
+    @property
+    def task_name(self) -> str: ...
+    def pause(self, seconds: float) -> bool: ...
+    async def apause(self, seconds: float) -> bool: ...
+    def note_progress(self, fraction: float, text: str) -> None: ...
+    def load_state(self) -> str: ...
+    def save_state(self, state: str) -> None: ...
+
+
+class Context:
+    """The first argument of a run that asks for it. Made by onduty; use it only inside its run."""
+
+    __slots__ = ("_run", "_state")
+
+    def __init__(self, run: RunInProgress) -> None:
+        self._run = run
+        self._state: State | None = None
+
+    def sleep(self, seconds: float) -> bool:
+        """Wait ``seconds``; ``True``, or ``False`` as soon as the run must end, even in mid-wait."""
+        return self._run.pause(seconds)
+
+    async def asleep(self, seconds: float) -> bool:
+        """As :meth:`sleep`, for ``async def``."""
+        return await self._run.apause(seconds)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the run must end now; a CPU-bound loop looks at this between its steps."""
+        if self._run.stopping:
+            self._run.told = True
+        return self._run.stopping
+
+    @property
+    def term(self) -> int:
+        """The fencing number: grows with every take-over. Give it to the resources you write to."""
+        return self._run.term
+
+    @property
+    def slot(self) -> datetime | None:
+        """The instant this run was due, in its schedule's time zone; ``None`` for services and triggered runs."""
+        slot = self._run.slot
+        return None if slot is None else to_datetime(slot, self._run.zone or timezone.utc)
+
+    @property
+    def missed(self) -> Slots | None:
+        """The slots before this one that nobody ran and this run stands for, if any."""
+        return self._run.missed
+
+    @property
+    def run_id(self) -> str:
+        """The name of this run in the journal; the same in each of its attempts."""
+        return self._run.run_id
+
+    @property
+    def attempt(self) -> int:
+        """1 for the first try, 2 for the first retry, and so on."""
+        return self._run.attempt
+
+    @property
+    def log(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger named after the task, whose records carry ``run_id``, ``term`` and ``attempt``."""
+        extra = {"run_id": self._run.run_id, "term": self._run.term, "attempt": self._run.attempt}
+        return logging.LoggerAdapter(logging.getLogger(f"onduty.task.{self._run.task_name}"), extra)
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Say how far the run is, from 0 to 1; shown in ``duty.status()``."""
+        if not 0 <= fraction <= 1:
+            raise ArgumentError(f"progress({fraction!r}): give a fraction from 0 to 1")
+        self._run.note_progress(float(fraction), str(text))
+
+    @property
+    def state(self) -> State:
+        """What the task keeps from run to run and from worker to worker: see :class:`State`."""
+        if self._state is None:
+            self._state = State(self._run)
+        return self._state
+
+
+class State(MutableMapping[str, Any]):
+    """A small JSON object that outlives the worker.
+
+    An assignment is durable and fenced when it returns: under a lost term it raises ``TermLost``, and from then on the
+    run
+    is stopping. What you read is a copy; assign it back to keep a change. At most 256 KiB of JSON.
+    """
+
+    __slots__ = ("_run",)
+
+    def __init__(self, run: RunInProgress) -> None:
+        self._run = run
+
+    def _load(self) -> dict[str, Any]:
+        loaded: dict[str, Any] = json.loads(self._run.load_state())
+        return loaded
+
+    def _save(self, data: dict[str, Any]) -> None:
+        text = to_json(data, "ctx.state")
+        if len(text.encode()) > STATE_LIMIT:
+            raise ArgumentError(
+                f"ctx.state of {self._run.task_name} would be {len(text.encode())} bytes of JSON, more than "
+                f"{STATE_LIMIT}; keep large data in a file or a database and its name here"
+            )
+        self._run.save_state(text)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._load()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if not isinstance(key, str):
+            raise ArgumentError(f"ctx.state[{key!r}]: keys are text, as in any JSON object")
+        self._save({**self._load(), key: value})
+
+    def __delitem__(self, key: str) -> None:
+        data = self._load()
+        del data[key]
+        self._save(data)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Several keys in one durable write."""
+        self._save({**self._load(), **dict(*args, **kwargs)})
+
+    def clear(self) -> None:
+        self._save({})
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._load())
+
+    def __len__(self) -> int:
+        return len(self._load())
+
+    def __repr__(self) -> str:
+        return repr(self._load())

@@ -1,0 +1,365 @@
+"""``OnDuty``: the one object a user meets, and the only place where all rooms are put together."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+
+from onduty import events as ev
+from onduty import servers
+from onduty._runtime import forks
+from onduty._runtime.engine import Engine
+from onduty._runtime.execution import Scope
+from onduty._runtime.lifecycle import State, lifecycle
+from onduty._runtime.threads import Offload
+from onduty.clock import SystemClock, to_datetime
+from onduty.config import Settings, resolve
+from onduty.context import Context
+from onduty.election import Election, Leader
+from onduty.errors import AppError, ConfigError, OnDutyError
+from onduty.journal import Journal, RunRecord
+from onduty.listeners import logging as sentences
+from onduty.process import ProcessId
+from onduty.run import Run
+from onduty.schedules import Schedule
+from onduty.tasks import (
+    ContextTask,
+    Declared,
+    Options,
+    PlainTask,
+    Registry,
+    Service,
+    Task,
+    Where,
+    seconds,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+E = TypeVar("E", bound=ev.Event)
+
+
+class TaskDecorator(Protocol):
+    """Turns a function into a task; what remains of its signature is what ``trigger`` takes."""
+
+    @overload
+    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> ContextTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> PlainTask[P, R]: ...
+
+
+class Installation(Protocol):
+    """What a framework's glue tells the duty about one app."""
+
+    @property
+    def defaults(self) -> Mapping[str, Any]: ...
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def scope(self) -> Callable[[], Scope] | None: ...
+    def is_test(self) -> bool: ...
+    def attach(self, engine: Engine, on_request: Callable[[], None]) -> None: ...
+
+
+class OnDuty:
+    """Background work on exactly one worker of a web app.
+
+    ``app``: a Flask app, or any WSGI or ASGI app together with ``name=``; without one, call :meth:`init_app` later.
+    Settings are
+    those of ``onduty.config.Settings``, as keywords; the environment and the app's config go before them.
+
+    Declaring and installing start nothing. The work begins when this process serves, and never in a process that does
+    not.
+    """
+
+    def __init__(self, app: Any = None, **settings: Any) -> None:
+        self._registry = Registry()
+        self._events = ev.Events()
+        self._clock = SystemClock()
+        self._keywords = settings
+        self._engines: list[weakref.ref[Engine]] = []
+        self._own: list[Engine] = []
+        sentences.subscribe(self._events)
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Any, **settings: Any) -> None:
+        """Give ``app`` its own lock, journal and background work, by this duty's declarations.
+
+        Raises:
+            AppError: This app has it already.
+            ConfigError: A setting can't be used.
+        """
+        installation = _installation(app)
+        keywords = {**self._keywords, **settings}
+        defaults = {"timezone": "UTC", **installation.defaults}
+        chosen = resolve(keywords, installation.config, defaults)
+        engine = Engine(
+            self._registry,
+            chosen,
+            self._events,
+            lifecycle,
+            self._clock,
+            open_journal=lambda path, offload: _open_journal(chosen, path, offload),
+            open_scratch=_open_scratch,
+            open_election=_open_election,
+            scope=installation.scope,
+            is_test=installation.is_test,
+        )
+        installation.attach(engine, _on_request)
+        if installation.scope is None:
+            self._own.append(engine)  # no app keeps it alive
+        self._engines.append(weakref.ref(engine))
+        sentences.make_visible()
+        forks.install(_after_fork)
+        servers.recognise(lifecycle)
+        lifecycle.enlist(engine)
+
+    # Declaring
+
+    @overload
+    def service(self, function: Callable[Concatenate[Context, ...], Any], /) -> Service: ...
+    @overload
+    def service(
+        self, *, name: str | None = ..., on: Where = ...
+    ) -> Callable[[Callable[Concatenate[Context, ...], Any]], Service]: ...
+    def service(self, function: Any = None, *, name: str | None = None, on: Where = "leader") -> Any:
+        """A loop that is always running on exactly one worker; it must take ``ctx`` and end when ``ctx`` says so."""
+
+        def declare(function: Callable[..., Any]) -> Service:
+            service = Service(self, function, name, Options(on=on))
+            self._registry.add(service)
+            return service
+
+        return declare if function is None else declare(function)
+
+    @overload
+    def task(self, function: Callable[Concatenate[Context, P], R], /) -> ContextTask[P, R]: ...
+    @overload
+    def task(self, function: Callable[P, R], /) -> PlainTask[P, R]: ...
+    @overload
+    def task(self, *, name: str | None = ..., **options: Any) -> TaskDecorator: ...
+    def task(self, function: Any = None, *, name: str | None = None, **options: Any) -> Any:
+        """A function without a schedule, run by ``trigger``."""
+        decorator = self._task(None, name, options)
+        return decorator if function is None else decorator(function)
+
+    def every(
+        self,
+        delta: timedelta | None = None,
+        /,
+        *,
+        seconds: float | None = None,
+        minutes: float | None = None,
+        hours: float | None = None,
+        offset: float | timedelta = 0,
+        jitter: float | timedelta = 0,
+        name: str | None = None,
+        **options: Any,
+    ) -> TaskDecorator:
+        """On a grid: whole multiples of the interval since 1970-01-01T00:00Z, plus ``offset`` seconds.
+
+        ``jitter``: starts up to so many seconds late, by slot, the same in every process.
+        """
+        from onduty.schedules.interval import interval
+
+        schedule = interval(seconds, minutes, hours, delta, offset)
+        late = _jitter(jitter, schedule.every_us)
+        return self._task(lambda _: schedule, name, {"jitter": late, **options})
+
+    def cron(self, line: str, *, timezone: str | None = None, name: str | None = None, **options: Any) -> TaskDecorator:
+        """By a cron line, in ``timezone`` or else in the app's setting of that name."""
+        from onduty.schedules.cron import Cron
+
+        Cron(line, timezone or "UTC")  # refused here, where it is written
+        return self._task(lambda zone: Cron(line, timezone or zone), name, options)
+
+    def at(self, instant: datetime, *, name: str | None = None, **options: Any) -> TaskDecorator:
+        """At one instant."""
+        from onduty.schedules.once import At
+
+        schedule = At(instant)
+        return self._task(lambda _: schedule, name, options)
+
+    def on(self, kind: type[E]) -> Callable[[Callable[[E], Any]], Callable[[E], Any]]:
+        """Call the decorated function on each event of that type, in the process where it happens."""
+
+        def subscribe(listener: Callable[[E], Any]) -> Callable[[E], Any]:
+            self._events.subscribe(kind, listener)
+            return listener
+
+        return subscribe
+
+    def _task(
+        self, schedule: Callable[[str], Schedule] | None, name: str | None, options: dict[str, Any]
+    ) -> TaskDecorator:
+        known = _options(options)
+
+        def declare(function: Callable[..., Any]) -> Task[Any, Any]:
+            probe = Declared(self, function, name, known)
+            kind: type[Task[Any, Any]] = ContextTask if probe.call.takes_context else PlainTask
+            task = kind(self, function, name, known, schedule)
+            self._registry.add(task)
+            return task
+
+        return cast("TaskDecorator", declare)
+
+    # Asking and steering
+
+    @property
+    def tasks(self) -> list[Declared]:
+        """Everything declared, in order."""
+        return list(self._registry)
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether this process is on duty, now; asks nobody."""
+        return self._engine().is_leading
+
+    def leader(self) -> Leader | None:
+        """Who is on duty, from any process that shares the folder; ``None``: nobody answers."""
+        known = self._engine().leader()
+        if known is None or known.get("term") is None:
+            return None
+        return Leader(str(known["host"]), int(known["pid"]), int(known["term"]), to_datetime(int(known["since"])))
+
+    def status(self) -> dict[str, Any]:
+        """A snapshot as plain data."""
+        return self._engine().snapshot()
+
+    def get_run(self, run_id: str) -> Run | None:
+        """A run by its id, from any worker; ``None`` when the journal does not know it."""
+        journal = self._engine().journal
+        record = journal.get(run_id) if journal else None
+        return self._run(self._registry.get(record.task), run_id) if record else None
+
+    def start(self) -> None:
+        """Say by hand that this process serves, where no server does."""
+        lifecycle.ready("start() was called")
+
+    def stop(self) -> None:
+        """Stop by hand, and return when stopped."""
+        lifecycle.stop("stop() was called")
+
+    # What declarations ask of their owner
+
+    def trigger(self, task: Task[Any, Any], kwargs: str) -> Run:
+        return self._run(task, self._engine().trigger(task, kwargs))
+
+    def read_state(self, declared: Declared) -> dict[str, Any]:
+        import json
+
+        journal = self._engine().journal
+        found: dict[str, Any] = json.loads(journal.state(declared.name)) if journal else {}
+        return found
+
+    def read_runs(self, declared: Declared, limit: int) -> list[RunRecord]:
+        journal = self._engine().journal
+        return journal.recent(declared.name, limit) if journal else []
+
+    def _run(self, declared: Declared, run_id: str) -> Run:
+        engine = self._engine()
+
+        def read(wanted: str) -> RunRecord | None:
+            journal = engine.journal
+            return journal.get(wanted) if journal else None
+
+        return Run(run_id, read, lambda wanted: engine.cancel(declared, wanted), self._clock)
+
+    def _engine(self) -> Engine:
+        engines = [engine for engine in (ref() for ref in self._engines) if engine is not None]
+        if len(engines) == 1:
+            return engines[0]
+        if not engines:
+            raise AppError("this OnDuty has no app yet: call init_app(app) first")
+        current = _current_engines()
+        for engine in engines:
+            if any(engine is one for one in current):
+                return engine
+        raise AppError(f"this OnDuty serves {len(engines)} apps; say which one: with app.app_context(): ...")
+
+
+def _options(options: dict[str, Any]) -> Options:
+    try:
+        return Options(**options)
+    except TypeError as error:
+        raise OnDutyError(f"{error}; options are {', '.join(Options.__dataclass_fields__)}") from None
+
+
+def _jitter(jitter: float | timedelta, every_us: int) -> float:
+    late = seconds("jitter", jitter)
+    if late * 1_000_000 > every_us:
+        raise ConfigError(f"jitter={late:g} s is longer than the interval itself ({every_us / 1_000_000:g} s)")
+    return late
+
+
+def _installation(app: Any) -> Installation:
+    if isinstance(app, str) or not (callable(app) or hasattr(app, "wsgi_app")):
+        raise AppError(f"OnDuty({app!r}): give the app object itself, a Flask app or any WSGI or ASGI app")
+    if "flask" in sys.modules:
+        from onduty.frameworks.flask import adopt
+
+        adopted = adopt(app)
+        if adopted is not None:
+            return adopted
+    return _PlainApp()
+
+
+class _PlainApp:
+    """Any other WSGI or ASGI app: there is nothing to ask it, so ``name`` must be said."""
+
+    config: Mapping[str, Any] = {}
+    scope = None
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        return {"dir": Path.cwd() / "instance" / "onduty"}
+
+    def is_test(self) -> bool:
+        return False
+
+    def attach(self, engine: Engine, on_request: Callable[[], None]) -> None:
+        pass
+
+
+def _current_engines() -> list[Engine]:
+    if "flask" not in sys.modules:
+        return []
+    from onduty.frameworks.flask import engines_of_current_app
+
+    return engines_of_current_app()
+
+
+def _open_journal(settings: Settings, path: Path, offload: Offload) -> Journal:
+    if settings.journal == "memory":
+        return _open_scratch()
+    from onduty.journal.sqlite import SqliteJournal
+
+    return SqliteJournal(path, offload=offload, durability=settings.durability)
+
+
+def _open_election(folder: Path, me: ProcessId) -> Election:
+    from onduty.election.file import FileElection
+
+    return FileElection(folder / "lock", me, forks.keep_from_children, forks.release)
+
+
+def _open_scratch() -> Journal:
+    from onduty.journal.memory import MemoryJournal
+
+    return MemoryJournal()
+
+
+def _on_request() -> None:
+    if lifecycle.state is State.IDLE:
+        servers.first_request(lifecycle)
+
+
+def _after_fork(caller: FrameType | None) -> None:
+    lifecycle.forked()
+    servers.after_fork(lifecycle, caller)

@@ -1,0 +1,66 @@
+"""The port to the way of asking: may this process lead?
+
+Losing is an ordinary answer (``False``). Not knowing is an error (``StoreUnavailable``), and whoever does not know
+behaves as a standby.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from onduty.process import ProcessId
+
+__all__ = ["Election", "Leader", "Tenure"]
+
+
+@dataclass(frozen=True)
+class Leader:
+    """Who is on duty: one tenure. ``since`` is UTC."""
+
+    host: str
+    pid: int
+    term: int
+    since: datetime
+
+
+@dataclass(frozen=True)
+class Tenure:
+    """What is remembered of the last one who won. ``clean``: it let go by itself. ``since``: microseconds UTC."""
+
+    process: ProcessId
+    term: int
+    since: int
+    clean: bool
+    reserved_until: int = 0
+
+
+class Election(Protocol):
+    """One candidate's side of an election. Not thread-safe, but for :meth:`still_mine`: one thread asks."""
+
+    def campaign(self) -> bool:
+        """Ask once, at once. ``True``: we hold it until :meth:`resign`, or until :meth:`still_mine` says no."""
+
+    def last(self) -> Tenure | None:
+        """The present or the last tenure; ``None``: none is remembered."""
+
+    def began(self, term: int, since: int) -> None:
+        """Write down who leads, and under which term."""
+
+    def still_mine(self) -> bool:
+        """Whether what was won is still held. Cheap: asked before every batch of claims."""
+
+    def resign(self) -> None:
+        """Let go. Harmless when nothing is held."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the last campaign had to make what it won: an older leader may not know yet that it lost it."""
+
+    @property
+    def is_intact(self) -> bool:
+        """``False``: this process lost the means to take part, such as its descriptors, for good."""
+
+    def holders(self) -> tuple[int, ...]:
+        """The pids that keep it held, as far as they can be seen from here."""

@@ -1,0 +1,191 @@
+"""Election by ``flock`` on one file: at most one leader among the processes that share a folder.
+
+The kernel holds the lock for the open file and releases it when the process dies, however it dies: no time-out, no
+clock. Rules, each of which was a hole once:
+
+* The file is opened after the fork, by the process that uses it, and never unlinked.
+* The lock is asked for with ``LOCK_NB`` only; a blocked waiter can't be cancelled, and dying waiters win.
+* After winning, the open file must still be the one under that name. A file deleted by a cleaner makes two locks, so a
+  standby first makes sure that the one it knew is free before it turns to a new one.
+* One fixed record, overwritten in place, says who leads and which term was the last: the floor for the next.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from onduty.election import Tenure
+from onduty.errors import StoreUnavailable
+from onduty.process import ProcessId
+
+_SIZE = 1024
+_OPEN = os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
+
+
+class FileElection:
+    """One process's candidacy for the lock ``path``.
+
+    ``guard`` is told each descriptor we open, so that forked children let go of it. ``release`` is told each one we are
+    about to close, and answers whether the number still is ours.
+    """
+
+    def __init__(self, path: Path, me: ProcessId, guard: Callable[[int], None], release: Callable[[int], bool]) -> None:
+        self._path = path
+        self._me = me
+        self._guard = guard
+        self._release = release
+        self._fd: int | None = None
+        self._identity = (0, 0)
+        self._held = False
+        self._term = 0
+        self._since = 0
+        self._made_the_file = False
+
+    def campaign(self) -> bool:
+        try:
+            # Twice at most: once on the file we knew, and, if that one is free but no longer under the name, once anew.
+            for _ in range(2):
+                if self._fd is None:
+                    self._open()
+                if not self._lock():
+                    return False
+                if self._is_current():
+                    self._held = True
+                    return True
+                self._close()
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise  # closed behind our back: nothing to try again
+            self._close()
+            raise StoreUnavailable(f"the lock {self._path} can't be asked for: {error}") from error
+        return False
+
+    def began(self, term: int, since: int) -> None:
+        self._term, self._since = term, since
+        self._write(clean=False)
+
+    def still_mine(self) -> bool:
+        if not self._held or self._fd is None:
+            return False
+        try:
+            # On our own open file this succeeds if and only if no other open file has the lock.
+            return self._is_current() and self._lock()
+        except OSError:
+            return False
+
+    def resign(self) -> None:
+        if self._held and self._term and self.still_mine():
+            try:
+                self._write(clean=True)
+            except StoreUnavailable:
+                pass  # it only costs the next leader a look at whether we live
+        self._close()
+
+    def last(self) -> Tenure | None:
+        """The record, without the lock; ``None`` when there is none or it is torn."""
+        try:
+            return _parse(self._path.read_bytes())
+        except OSError:
+            return None
+
+    def holders(self) -> tuple[int, ...]:
+        """The pids whose open file carries the lock, by ``/proc/*/fdinfo``; may be empty for want of permission."""
+        try:
+            wanted = os.stat(self._path)
+        except OSError:
+            return ()
+        return tuple(sorted(pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _locks(pid, wanted)))
+
+    @property
+    def is_new(self) -> bool:
+        """A file deleted under its holder makes room for a second one; the holder notices within a second."""
+        return self._made_the_file
+
+    @property
+    def is_intact(self) -> bool:
+        """``False``: our descriptor was closed behind our back, and most likely every other with it."""
+        if self._fd is None:
+            return True
+        try:
+            mine = os.fstat(self._fd)
+        except OSError:
+            return False
+        return (mine.st_dev, mine.st_ino) == self._identity
+
+    def _open(self) -> None:
+        self._made_the_file = False
+        try:
+            self._fd = os.open(self._path, _OPEN)
+        except FileNotFoundError:
+            self._made_the_file = True
+            self._fd = os.open(self._path, _OPEN | os.O_CREAT, 0o600)
+        mine = os.fstat(self._fd)
+        self._identity = (mine.st_dev, mine.st_ino)
+        self._guard(self._fd)
+
+    def _close(self) -> None:
+        fd, self._fd, self._held = self._fd, None, False
+        if fd is not None and self._release(fd):
+            os.close(fd)
+
+    def _lock(self) -> bool:
+        assert self._fd is not None
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _is_current(self) -> bool:
+        assert self._fd is not None
+        try:
+            named = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        mine = os.fstat(self._fd)
+        return (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
+
+    def _write(self, *, clean: bool) -> None:
+        assert self._fd is not None
+        record = Tenure(self._me, self._term, self._since, clean)
+        text = json.dumps(asdict(record), separators=(",", ":")).encode()
+        try:
+            os.pwrite(self._fd, text.ljust(_SIZE - 1) + b"\n", 0)
+            if not clean:
+                # The term must not go backwards after a power cut; the flag may.
+                os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+        except OSError as error:
+            raise StoreUnavailable(f"the lock {self._path} can't be written: {error}") from error
+
+
+def _parse(text: bytes) -> Tenure | None:
+    try:
+        data: dict[str, Any] = json.loads(text)
+        return Tenure(
+            ProcessId.from_dict(data["process"]),
+            int(data["term"]),
+            int(data["since"]),
+            bool(data["clean"]),
+            int(data["reserved_until"]),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _locks(pid: int, wanted: os.stat_result) -> bool:
+    try:
+        for descriptor in os.listdir(f"/proc/{pid}/fd"):
+            found = os.stat(f"/proc/{pid}/fd/{descriptor}")
+            same = (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
+            if same and "FLOCK" in Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text():
+                return True
+    except OSError:
+        return False  # gone meanwhile, or not ours to see
+    return False

@@ -1,0 +1,212 @@
+"""Facts, told as they happen; sentences, counters and pages are made by those who listen.
+
+A listener is called in the thread where the fact happened, in the process where it happened (of a run: the
+worker on duty), so it must be quick. One that raises is logged and the others are still called.
+"""
+
+from __future__ import annotations
+
+# Of what a dataclass can generate, facts need only ``__init__``: each worker pays for the rest at import (5 ms).
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+_log = logging.getLogger("onduty.events")
+
+
+@dataclass(eq=False, repr=False)
+class Event:
+    """Something that happened at ``at`` (microseconds since the epoch, UTC) in the scope ``app``. Do not change it."""
+
+    at: int
+    app: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+@dataclass(eq=False, repr=False)
+class WorkerReady(Event):
+    """This process serves requests and takes part in the election from now on."""
+
+    server: str
+    evidence: str
+    folder: str
+    tasks: int
+
+
+@dataclass(eq=False, repr=False)
+class TermBegan(Event):
+    """This process is on duty from now on."""
+
+    term: int
+
+
+@dataclass(eq=False, repr=False)
+class TermEnded(Event):
+    """This process is no longer on duty; ``why`` says who or what ended it."""
+
+    term: int
+    why: str
+    lingering: int
+
+
+@dataclass(eq=False, repr=False)
+class LeaderFrozen(Event):
+    """A standby sees that the leader (``pid``) holds the lock but does not turn its loop.
+
+    ``state``: *stopped* (by a signal; certain), *busy* (it uses the processor) or *blocked*.
+    """
+
+    pid: int
+    state: str
+    seconds: float
+    killed: bool
+
+
+@dataclass(eq=False, repr=False)
+class LeaderThawed(Event):
+    """A leader that was frozen turns its loop again."""
+
+    pid: int
+
+
+@dataclass(eq=False, repr=False)
+class LockHeldByOthers(Event):
+    """The leader is dead, yet its lock is held: by a process that inherited the descriptor (``pids``)."""
+
+    dead: int
+    pids: tuple[int, ...]
+
+
+@dataclass(eq=False, repr=False)
+class JournalFailed(Event):
+    """The journal can't be asked or written; tasks are held, services go on."""
+
+    error: str
+
+
+@dataclass(eq=False, repr=False)
+class JournalRecovered(Event):
+    """The journal answers again; what was due meanwhile is caught up as ``missed`` says."""
+
+
+@dataclass(eq=False, repr=False)
+class EngineFault(Event):
+    """A fault of onduty itself or of the machine under it; the term was given up, the election goes on."""
+
+    error: str
+
+
+@dataclass(eq=False, repr=False)
+class RunEvent(Event):
+    """The parent of all events of one run."""
+
+    task: str
+    run_id: str
+    slot: int | None
+    attempt: int
+
+
+@dataclass(eq=False, repr=False)
+class RunStarted(RunEvent):
+    """The run has been claimed and handed to its thread."""
+
+
+@dataclass(eq=False, repr=False)
+class RunSucceeded(RunEvent):
+    """It returned. ``seconds`` from start to end."""
+
+    seconds: float
+
+
+@dataclass(eq=False, repr=False)
+class RunFailed(RunEvent):
+    """It raised ``error`` (the last line; ``trace`` is the whole); tried again after ``retry_in`` seconds, or never."""
+
+    seconds: float
+    error: str
+    trace: str
+    retry_in: float | None
+
+
+@dataclass(eq=False, repr=False)
+class RunTimedOut(RunEvent):
+    """It was asked to end after its ``timeout``, and has ended now."""
+
+    seconds: float
+
+
+@dataclass(eq=False, repr=False)
+class RunOverdue(RunEvent):
+    """Its ``timeout`` has passed and it was asked to end; it counts as running until it really has."""
+
+    timeout: float
+
+
+@dataclass(eq=False, repr=False)
+class RunStopped(RunEvent):
+    """It ended early because it was told to: the worker is leaving, the term was lost, or somebody cancelled it."""
+
+    seconds: float
+    why: str
+
+
+@dataclass(eq=False, repr=False)
+class RunLingers(RunEvent):
+    """It did not end within ``grace``: the lock is released, and it counts as running until it or its process ends."""
+
+
+@dataclass(eq=False, repr=False)
+class RunLost(RunEvent):
+    """Its process died while it ran; how far it came is not known."""
+
+    term: int
+
+
+@dataclass(eq=False, repr=False)
+class SlotsPassed(Event):
+    """``slots`` slots of ``task``, from ``first`` to ``last``, came due and were not run.
+
+    ``outcome``: *missed* (nobody was on duty, or the leader was late) or *skipped* (a run was in progress).
+    """
+
+    task: str
+    first: int
+    last: int
+    slots: int
+    outcome: str
+
+
+E = TypeVar("E", bound=Event)
+
+
+class Events:
+    """Where facts are emitted and listeners subscribe, by type; a parent type brings its children."""
+
+    def __init__(self) -> None:
+        self._listeners: list[tuple[type[Event], Callable[[Any], object]]] = []
+        self._wanted: dict[type[Event], tuple[Callable[[Any], object], ...]] = {}
+
+    def subscribe(self, kind: type[E], listener: Callable[[E], object]) -> None:
+        self._listeners.append((kind, listener))
+        self._wanted = {}
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether anybody listens: on the hot path an event nobody wants is not even made."""
+        return bool(self._for(kind))
+
+    def emit(self, event: Event) -> None:
+        for listener in self._for(type(event)):
+            try:
+                listener(event)
+            except Exception:  # noqa: BLE001  # a listener's failure is its own
+                _log.exception("a listener failed on %s", type(event).__name__)
+
+    def _for(self, kind: type[Event]) -> tuple[Callable[[Any], object], ...]:
+        found = self._wanted.get(kind)
+        if found is None:
+            found = tuple(listener for wanted, listener in self._listeners if issubclass(kind, wanted))
+            self._wanted[kind] = found
+        return found

@@ -1,0 +1,1 @@
+"""Glue, one file per framework, short enough to read at lunch."""

@@ -1,0 +1,309 @@
+"""The journal in one SQLite file, shared by all workers of a machine.
+
+What it decides is decided inside one ``BEGIN IMMEDIATE`` transaction, so that of any number of processes that claim a
+slot one is accepted. After a power cut the newest commits may be gone (``durability="full"`` keeps them, for an fsync
+each); a killed process loses nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from onduty.clock import SECOND
+from onduty.errors import TermLost
+from onduty.journal import Begin, Claim, Entry, Finish, Lost, Outcome, Passed, RunRecord, Seen
+from onduty.journal.sqlite_file import Durability, Offload, Session, SqliteFile
+from onduty.process import ProcessId
+
+PRUNE_STEP = 1000
+_RECORD = (
+    "select r.run_id, t.name, r.slot, r.first_slot, r.slots, r.term, r.attempt, p.process, r.created_at, r.started_at,"
+    " r.ended_at, r.outcome, r.kwargs, r.result, r.error"
+    " from runs r join tasks t on t.id = r.task join terms p on p.term = r.term"
+)
+
+
+class SqliteJournal:
+    """See ``onduty.journal.Journal`` for the promises, and ``SqliteFile`` for the arguments."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        offload: Offload | None = None,
+        durability: Durability = "normal",
+        busy_seconds: float = 10.0,
+    ) -> None:
+        self._file = SqliteFile(path, offload=offload, durability=durability, busy_seconds=busy_seconds)
+        self._me = ""
+
+    def open(self, me: ProcessId) -> None:
+        self._me = json.dumps(me.as_dict(), sort_keys=True)
+        self._file.open()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def forget_in_child(self) -> None:
+        self._file.forget_in_child()
+
+    def term(self) -> int:
+        return self._file.read(_newest_term)
+
+    def begin_term(self, floor: int, now: int) -> int:
+        def work(session: Session) -> int:
+            newest = max(floor, _newest_term(session))
+            number = newest + 1 if newest else now // SECOND
+            session.cursor.execute(
+                "insert into terms select ?, ?, ?, coalesce(max(id), 0) + 1 from runs", (number, self._me, now)
+            )
+            return number
+
+        return self._file.write(work)
+
+    def write(self, term: int, entries: Sequence[Entry]) -> list[bool]:
+        def work(session: Session) -> list[bool] | None:
+            if _newest_term(session) != term:
+                for entry in entries:
+                    if isinstance(entry, Finish):
+                        self._finish(session, term, entry)
+                return None
+            return [self._WRITERS[type(entry)](self, session, term, entry) for entry in entries]
+
+        accepted = self._file.write(work)
+        if accepted is None:
+            raise TermLost(f"term {term} is over: a newer one has begun, and what was to be written was refused")
+        return accepted
+
+    def marks(self) -> dict[str, int]:
+        def work(session: Session) -> dict[str, int]:
+            return dict(session.cursor.execute("select name, last_slot from tasks where last_slot is not null"))
+
+        return self._file.read(work)
+
+    def unfinished(self) -> list[RunRecord]:
+        return self._records("where r.ended_at is null order by r.id")
+
+    def get(self, run_id: str) -> RunRecord | None:
+        found = self._records("where r.run_id = ?", run_id)
+        return found[0] if found else None
+
+    def recent(self, task: str | None = None, limit: int = 20) -> list[RunRecord]:
+        if task is None:
+            return self._records("order by r.id desc limit ?", limit)
+        return self._records(
+            "where r.task = (select id from tasks where name = ?) order by r.id desc limit ?", task, limit
+        )
+
+    def prune(self, keep_runs: int, before: int) -> int:
+        def work(session: Session) -> int:
+            execute = session.cursor.execute
+            doomed = {row[0]: row[1] for row in execute(_TOO_OLD, (before, PRUNE_STEP))}
+            for task, rows in execute("select id, rows from tasks where rows > ?", (keep_runs,)).fetchall():
+                room = PRUNE_STEP - len(doomed)
+                if room <= 0:
+                    break
+                doomed.update((row[0], task) for row in execute(_TOO_MANY, (task, min(rows - keep_runs, room))))
+            session.cursor.executemany("delete from runs where id = ?", [(number,) for number in doomed])
+            session.cursor.executemany(
+                "update tasks set rows = rows - 1 where id = ?", [(task,) for task in doomed.values()]
+            )
+            return len(doomed)
+
+        return self._file.write(work)
+
+    def state(self, task: str) -> str:
+        def work(session: Session) -> str:
+            row = session.cursor.execute(
+                "select body from states where task = (select id from tasks where name = ?)", (task,)
+            ).fetchone()
+            return str(row[0]) if row else "{}"
+
+        return self._file.read(work)
+
+    def set_state(self, term: int, task: str, state: str) -> None:
+        def work(session: Session) -> None:
+            if _newest_term(session) != term:
+                raise TermLost(f"term {term} is over: a newer one has begun, and the state of {task} was not changed")
+            session.cursor.execute(
+                "insert into states values (?, ?) on conflict(task) do update set body = excluded.body",
+                (_task_id(session, task), state),
+            )
+
+        self._file.write(work)
+
+    # One entry each
+
+    def _claim(self, session: Session, term: int, claim: Claim) -> bool:
+        execute, task = session.cursor.execute, _task_id(session, claim.task)
+        if not _move_mark(session, task, claim.slot):
+            return self._is_mine(session, term, claim.run_id)
+        execute(
+            "insert or ignore into runs(run_id, task, slot, slots, term, attempt, created_at, started_at, kwargs)"
+            " values (?, ?, ?, 1, ?, ?, ?, ?, ?)",
+            (
+                claim.run_id,
+                task,
+                claim.slot,
+                term,
+                int(claim.begin),
+                claim.at,
+                claim.at if claim.begin else None,
+                claim.kwargs,
+            ),
+        )
+        if session.cursor.rowcount != 1:
+            return self._is_mine(session, term, claim.run_id)
+        execute("update tasks set rows = rows + 1 where id = ?", (task,))
+        return True
+
+    @staticmethod
+    def _is_mine(session: Session, term: int, run_id: str) -> bool:
+        """Whether a claim that is asked for again had been accepted, and only its answer was lost."""
+        row = session.cursor.execute("select term from runs where run_id = ?", (run_id,)).fetchone()
+        return bool(row and row[0] == term)
+
+    def _begin(self, session: Session, term: int, begin: Begin) -> bool:
+        session.cursor.execute(
+            "update runs set attempt = ?, term = ?, started_at = ?"
+            " where run_id = ? and attempt = ? and outcome is null",
+            (begin.attempt, term, begin.at, begin.run_id, begin.attempt - 1),
+        )
+        return session.cursor.rowcount == 1
+
+    def _finish(self, session: Session, term: int, finish: Finish) -> bool:
+        row = session.cursor.execute(
+            "select term from runs where run_id = ? and outcome is null", (finish.run_id,)
+        ).fetchone()
+        if row is None or not self._is_own(session, row[0]):
+            return False
+        session.cursor.execute(
+            "update runs set outcome = ?, ended_at = ?, error = ?, result = ? where run_id = ?",
+            (finish.outcome.value, finish.at, finish.error, finish.result, finish.run_id),
+        )
+        return True
+
+    def _is_own(self, session: Session, term: int) -> bool:
+        if term not in session.own_terms:
+            row = session.cursor.execute("select process from terms where term = ?", (term,)).fetchone()
+            if row is None or row[0] != self._me:
+                return False
+            session.own_terms.add(term)
+        return True
+
+    def _passed(self, session: Session, term: int, passed: Passed) -> bool:
+        task = _task_id(session, passed.task)
+        if not _move_mark(session, task, passed.last):
+            return self._is_mine(session, term, passed.run_id)
+        session.cursor.execute(
+            "insert into runs"
+            "(run_id, task, slot, first_slot, slots, term, attempt, created_at, ended_at, outcome, kwargs)"
+            " values (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, '{}')",
+            (
+                passed.run_id,
+                task,
+                passed.last,
+                passed.first,
+                passed.count,
+                term,
+                passed.at,
+                passed.at,
+                passed.outcome.value,
+            ),
+        )
+        session.cursor.execute("update tasks set rows = rows + 1 where id = ?", (task,))
+        return True
+
+    def _seen(self, session: Session, term: int, seen: Seen) -> bool:
+        task = _task_id(session, seen.task)
+        session.cursor.execute("update tasks set last_slot = ? where id = ? and last_slot is null", (seen.at, task))
+        return session.cursor.rowcount == 1
+
+    def _lost(self, session: Session, term: int, lost: Lost) -> bool:
+        session.cursor.execute(
+            "update runs set outcome = ?, ended_at = ? where run_id = ? and outcome is null",
+            (Outcome.LOST.value, lost.at, lost.run_id),
+        )
+        return session.cursor.rowcount == 1
+
+    _WRITERS: ClassVar[dict[type, Any]] = {
+        Claim: _claim,
+        Begin: _begin,
+        Finish: _finish,
+        Passed: _passed,
+        Seen: _seen,
+        Lost: _lost,
+    }
+
+    def _records(self, where: str, *values: Any) -> list[RunRecord]:
+        def work(session: Session) -> list[RunRecord]:
+            return [_record(row) for row in session.cursor.execute(f"{_RECORD} {where}", values)]
+
+        return self._file.read(work)
+
+
+_TOO_OLD = "select id, task from runs where ended_at < ? order by ended_at limit ?"
+_TOO_MANY = "select id from runs where task = ? and ended_at is not null order by id limit ?"
+
+
+def _newest_term(session: Session) -> int:
+    return int(session.cursor.execute("select coalesce(max(term), 0) from terms").fetchone()[0])
+
+
+def _task_id(session: Session, name: str) -> int:
+    number = session.task_ids.get(name)
+    if number is None:
+        session.cursor.execute("insert or ignore into tasks(name) values (?)", (name,))
+        number = int(session.cursor.execute("select id from tasks where name = ?", (name,)).fetchone()[0])
+        session.task_ids[name] = number
+    return number
+
+
+def _move_mark(session: Session, task: int, slot: int | None) -> bool:
+    """The mark only moves forward; without a slot there is none to move."""
+    if slot is None:
+        return True
+    session.cursor.execute(
+        "update tasks set last_slot = ? where id = ? and (last_slot is null or last_slot < ?)", (slot, task, slot)
+    )
+    return session.cursor.rowcount == 1
+
+
+def _record(row: tuple[Any, ...]) -> RunRecord:
+    (
+        run_id,
+        task,
+        slot,
+        first,
+        slots,
+        term,
+        attempt,
+        process,
+        created,
+        started,
+        ended,
+        outcome,
+        kwargs,
+        result,
+        error,
+    ) = row
+    return RunRecord(
+        run_id=run_id,
+        task=task,
+        slot=slot,
+        first_slot=slot if first is None else first,
+        slots=slots,
+        term=term,
+        attempt=attempt,
+        process=ProcessId.from_dict(json.loads(process)),
+        created_at=created,
+        started_at=started,
+        ended_at=ended,
+        outcome=Outcome(outcome) if outcome else None,
+        kwargs=kwargs,
+        result=result,
+        error=error,
+    )

@@ -1,0 +1,1 @@
+"""Those who turn events into sentences and numbers. None of them steers anything."""

@@ -1,0 +1,96 @@
+"""Events as log lines, on the logger ``onduty``; every sentence onduty says is here.
+
+A library's INFO lines are invisible in a program that never configured logging, and "who is on duty" is worth a line
+in the console. So, as Werkzeug does for its own logger, a level and a handler are set if the program has set neither.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+from onduty import events as ev
+from onduty.clock import to_datetime
+from onduty.events import Events
+
+log = logging.getLogger("onduty")
+
+
+def subscribe(events: Events) -> None:
+    """Log what an operator wants to know; successful runs are told by status and journal, not here."""
+    for kind, (level, sentence) in _SENTENCES.items():
+        events.subscribe(kind, _line(level, sentence))
+
+
+def make_visible() -> None:
+    """Give the logger INFO and a handler on standard error, unless the program has configured it or the root."""
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.INFO)
+    if not log.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"))
+        log.addHandler(handler)
+
+
+def _line(level: int, sentence: Callable[[Any], str]) -> Callable[[ev.Event], None]:
+    def listen(event: ev.Event) -> None:
+        if log.isEnabledFor(level):
+            log.log(level, "%s", sentence(event))
+
+    return listen
+
+
+def _slot(slot: int | None) -> str:
+    return "" if slot is None else f" of {to_datetime(slot).isoformat()}"
+
+
+def _failed(event: ev.RunFailed) -> str:
+    again = "" if event.retry_in is None else f"; again in {event.retry_in:.1f} s"
+    return f"{event.task} failed, run {event.run_id}{_slot(event.slot)}, attempt {event.attempt}{again}\n{event.trace}"
+
+
+def _frozen(event: ev.LeaderFrozen) -> str:
+    done = "killed it" if event.killed else 'waiting; frozen_leader="kill" would end it'
+    return f"the worker on duty, pid {event.pid}, has been {event.state} for {event.seconds:.0f} s: {done}"
+
+
+def _heirs(event: ev.LockHeldByOthers) -> str:
+    who = ", ".join(map(str, event.pids)) or "a process that can't be seen from here"
+    return (
+        f"the worker on duty, pid {event.dead}, is dead, but its lock lives on in: {who}. It inherited the descriptor; "
+        "nobody can go on duty until it ends"
+    )
+
+
+_SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
+    ev.WorkerReady: (
+        logging.INFO,
+        lambda e: f"{e.app}: worker ready under {e.server or 'an unknown server'}, {e.tasks} tasks, folder {e.folder}",
+    ),
+    ev.TermBegan: (logging.INFO, lambda e: f"{e.app}: pid {os.getpid()} is on duty, term {e.term}"),
+    ev.TermEnded: (logging.INFO, lambda e: f"{e.app}: pid {os.getpid()} is off duty, term {e.term}: {e.why}"),
+    ev.LeaderFrozen: (logging.WARNING, _frozen),
+    ev.LeaderThawed: (logging.INFO, lambda e: f"the worker on duty, pid {e.pid}, turns its loop again"),
+    ev.LockHeldByOthers: (logging.ERROR, _heirs),
+    ev.JournalFailed: (logging.ERROR, lambda e: f"tasks are held, services go on: {e.error}"),
+    ev.JournalRecovered: (logging.INFO, lambda e: "the journal answers again; held tasks go on"),
+    ev.EngineFault: (logging.ERROR, lambda e: e.error),
+    ev.RunFailed: (logging.ERROR, _failed),
+    ev.RunTimedOut: (
+        logging.WARNING,
+        lambda e: f"{e.task} ended {e.seconds:.1f} s after its start, timed out, run {e.run_id}",
+    ),
+    ev.RunOverdue: (
+        logging.WARNING,
+        lambda e: f"{e.task} has run for {e.timeout:g} s and was asked to end, run {e.run_id}",
+    ),
+    ev.RunStopped: (logging.INFO, lambda e: f"{e.task} was stopped after {e.seconds:.1f} s: {e.why}"),
+    ev.RunLingers: (logging.WARNING, lambda e: f"{e.task} did not end within grace and lingers, run {e.run_id}"),
+    ev.RunLost: (logging.WARNING, lambda e: f"{e.task}{_slot(e.slot)} was lost: its worker died, run {e.run_id}"),
+    ev.SlotsPassed: (
+        logging.WARNING,
+        lambda e: f"{e.task}: {e.slots} slots {e.outcome},{_slot(e.first)} to {to_datetime(e.last).isoformat()}",
+    ),
+}

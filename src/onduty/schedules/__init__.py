@@ -1,0 +1,53 @@
+"""When is it due? Pure arithmetic on instants: no clock, no thread, no state.
+
+An instant is whole microseconds since the epoch, UTC; see ``onduty.clock``. All processes name a slot alike,
+which is what makes a unique row of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Protocol
+
+__all__ = ["At", "Cron", "Interval", "Schedule", "Slots"]
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """The slots in a span of time, without naming each: there may be millions."""
+
+    first: int
+    last: int
+    count: int
+
+
+class Schedule(Protocol):
+    """Gives slots; frozen, hashable, and equal when it gives the same ones."""
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone in which ``ctx.slot`` is shown."""
+
+    @property
+    def runs_when_first_seen(self) -> bool:
+        """Whether a task never seen before runs its current slot at once."""
+
+    def next_after(self, instant: int) -> int | None:
+        """The first slot later than ``instant``; ``None``: there is none any more."""
+
+    def latest(self, instant: int) -> int | None:
+        """The last slot at or before ``instant``; ``None``: there was none yet."""
+
+    def between(self, after: int, until: int) -> Slots | None:
+        """The slots later than ``after`` and not later than ``until``; ``None``: no slot.
+
+        Exact for intervals. A schedule that can only count by walking stops at 100,000 slots and
+        counts no further; ``first`` and ``last`` are exact even then.
+        """
+
+
+# Below the port, because the answers to it import it from here.
+from onduty.schedules.cron import Cron  # noqa: E402
+from onduty.schedules.interval import Interval  # noqa: E402
+from onduty.schedules.once import At  # noqa: E402

@@ -1,0 +1,43 @@
+"""Stop beside an asyncio server that is winding down, while its loop still turns.
+
+``async def`` runs live on the server's loop, so waiting for them must not block it, and must be over before the
+app's lifespan closes what they use.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from onduty._runtime.lifecycle import Lifecycle
+
+
+async def stop_beside(
+    life: Lifecycle, why: str, server: Any, shutdown: Callable[[], Awaitable[None]], in_haste: Callable[[], bool]
+) -> None:
+    """Await the server's own ``shutdown()`` and our stop, both begun now; neither waits for the other to begin.
+
+    ``server.lifespan`` is the server's lifespan, ``None`` where the app has none: its shutdown comes after our stop.
+    ``in_haste()``: whether the server was told not to wait, for instance by a second Ctrl-C; then we don't either.
+    """
+    import asyncio  # loads ssl, so not before gevent may have patched it; here a loop runs already
+
+    stopping = threading.Thread(target=life.stop, args=(why,), name="onduty-stop", daemon=True)
+    stopping.start()
+
+    async def stopped() -> None:
+        while stopping.is_alive() and not in_haste():  # noqa: ASYNC110 - haste is an attribute, and sets no event
+            await asyncio.sleep(0.01)
+
+    lifespan = getattr(server, "lifespan", None)
+    if lifespan is not None:
+        close_lifespan = lifespan.shutdown
+
+        async def close_lifespan_last() -> None:
+            await stopped()
+            await close_lifespan()
+
+        lifespan.shutdown = close_lifespan_last
+    await shutdown()
+    await stopped()

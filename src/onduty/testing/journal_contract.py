@@ -1,0 +1,221 @@
+"""What every journal promises, as tests: subclass :class:`JournalContract`, give it a ``journal`` fixture, run.
+
+The fixture answers an opened journal of the process ``ME``. ``reopen`` answers another view of the same store, as
+another process would have it; a journal that forgets with its process says so with ``durable = False``.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Any
+
+from onduty.errors import TermLost
+from onduty.journal import Begin, Claim, Finish, Journal, Lost, Outcome, Passed, Seen
+from onduty.process import ProcessId, this_process
+
+ME = this_process()
+OTHER = replace(ME, pid=ME.pid + 1)
+NOW = 1_800_000_000_000_000
+
+
+class JournalContract:
+    """Each test is one promise of ``onduty.journal.Journal``."""
+
+    durable = True
+
+    def reopen(self, journal: Any, me: ProcessId) -> Journal:
+        """The same store, seen by another process."""
+        raise NotImplementedError("a durable journal's test class says how to open it again")
+
+    def test_the_first_term_is_the_present_second_and_the_next_is_one_more(self, journal: Journal) -> None:
+        """Counting from 1 would make a resource fenced by an older term refuse us for ever."""
+        assert journal.term() == 0
+
+        assert journal.begin_term(0, NOW) == NOW // 1_000_000
+        assert journal.begin_term(0, NOW) == NOW // 1_000_000 + 1
+
+    def test_a_term_goes_beyond_the_floor(self, journal: Journal) -> None:
+        """What the lock file remembers counts, should the journal have been lost."""
+        assert journal.begin_term(41, NOW) == 42
+        assert journal.begin_term(7, NOW) == 43
+
+    def test_a_slot_is_claimed_once(self, journal: Journal) -> None:
+        """The second claim of a slot is refused, in the same batch and later."""
+        term = journal.begin_term(0, NOW)
+
+        assert journal.write(term, [_claim("a", 10), _claim("b", 10)]) == [True, False]
+        assert journal.write(term, [_claim("c", 10)]) == [False]
+
+    def test_the_mark_only_moves_forward(self, journal: Journal) -> None:
+        """A slot before the mark is never claimed again, pruned or not."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim("a", 10)])
+
+        assert journal.write(term, [_claim("b", 9)]) == [False]
+        assert journal.marks() == {"task": 10}
+
+    def test_a_claim_whose_answer_was_lost_is_accepted_again(self, journal: Journal) -> None:
+        """The same run id under the same term is the same claim."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim("a", 10), _claim("free", None)])
+
+        assert journal.write(term, [_claim("a", 10), _claim("free", None)]) == [True, True]
+        assert len(journal.recent()) == 2
+
+    def test_of_many_threads_one_gets_the_slot(self, journal: Journal) -> None:
+        """Claims are decided one after the other, whoever asks."""
+        term = journal.begin_term(0, NOW)
+        accepted: list[bool] = []
+
+        def claim(name: int) -> None:
+            for slot in range(20):
+                accepted.extend(journal.write(term, [_claim(f"{name}-{slot}", slot + 1)]))
+
+        threads = [threading.Thread(target=claim, args=(name,)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert journal.marks() == {"task": 20}
+        slots = [record.slot for record in journal.recent(limit=200)]
+        assert len(slots) == len(set(slots)) == sum(accepted)
+
+    def test_an_older_term_is_refused_but_may_tell_how_its_runs_ended(self, journal: Journal) -> None:
+        """That is the fence; a run that outlived its leader is still recorded."""
+        old = journal.begin_term(0, NOW)
+        journal.write(old, [_claim("a", 10)])
+        journal.begin_term(0, NOW)
+
+        for refused in ([_claim("b", 11)], [Seen("new", 1)], [Lost("a", NOW)], [_passed("p", 11, 12)]):
+            _refuses(journal, old, refused)
+        _refuses(journal, old, [Finish("a", Outcome.SUCCEEDED, NOW)])
+
+        assert _found(journal, "a").outcome is Outcome.SUCCEEDED
+        assert journal.marks() == {"task": 10}
+
+    def test_a_run_ends_once(self, journal: Journal) -> None:
+        """The first outcome stands."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim("a", 10)])
+
+        ended = Finish("a", Outcome.FAILED, NOW + 5, error="ValueError: no", result=None)
+        assert journal.write(term, [ended, Finish("a", Outcome.SUCCEEDED, NOW + 6)]) == [True, False]
+        assert (_found(journal, "a").error, _found(journal, "a").ended_at) == ("ValueError: no", NOW + 5)
+
+    def test_a_queued_run_begins_once_and_is_tried_again_once(self, journal: Journal) -> None:
+        """An attempt is a compare-and-set on the number before it."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim("a", 10, begin=False)])
+
+        assert _found(journal, "a").attempt == 0
+        assert journal.write(term, [Begin("a", 1, NOW), Begin("a", 1, NOW)]) == [True, False]
+        assert journal.write(term, [Begin("a", 3, NOW), Begin("a", 2, NOW)]) == [False, True]
+        journal.write(term, [Finish("a", Outcome.SUCCEEDED, NOW)])
+        assert journal.write(term, [Begin("a", 3, NOW)]) == [False]
+
+    def test_a_range_of_slots_is_one_row_and_moves_the_mark(self, journal: Journal) -> None:
+        """A million missed slots are told in one row."""
+        term = journal.begin_term(0, NOW)
+
+        assert journal.write(term, [_passed("p", 10, 1_000_000), _passed("q", 5, 20)]) == [True, False]
+        record = _found(journal, "p")
+        assert (record.first_slot, record.slot, record.slots) == (10, 1_000_000, 999_991)
+        assert record.outcome is Outcome.MISSED
+        assert journal.marks() == {"task": 1_000_000}
+
+    def test_a_task_that_waits_for_its_first_slot_is_remembered(self, journal: Journal) -> None:
+        """Else the next leader would take it for new, and forget a slot due in between."""
+        term = journal.begin_term(0, NOW)
+
+        assert journal.write(term, [Seen("task", 7), Seen("task", 9)]) == [True, False]
+        assert journal.marks() == {"task": 7}
+        assert journal.recent() == []
+
+    def test_a_lost_run_has_its_outcome_from_the_next_leader(self, journal: Journal) -> None:
+        """And only if it has none yet."""
+        journal.write(journal.begin_term(0, NOW), [_claim("a", 10), _claim("b", 11)])
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [Finish("b", Outcome.SUCCEEDED, NOW)])
+
+        assert [record.run_id for record in journal.unfinished()] == ["a"]
+        assert journal.write(term, [Lost("a", NOW), Lost("b", NOW)]) == [True, False]
+        assert _found(journal, "a").outcome is Outcome.LOST
+        assert journal.unfinished() == []
+
+    def test_recent_rows_come_newest_first(self, journal: Journal) -> None:
+        """Of one task or of all, and no more than asked for."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim("a", 1), _claim("x", 1, task="other"), _claim("b", 2), _claim("c", 3)])
+
+        assert [record.run_id for record in journal.recent("task", 2)] == ["c", "b"]
+        assert [record.run_id for record in journal.recent()] == ["c", "b", "x", "a"]
+        assert journal.recent("unheard of") == []
+
+    def test_pruning_keeps_marks_and_what_still_runs(self, journal: Journal) -> None:
+        """A pruned slot can't be claimed again."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim(f"r{slot}", slot) for slot in range(1, 11)])
+        journal.write(term, [Finish(f"r{slot}", Outcome.SUCCEEDED, NOW + slot) for slot in range(1, 10)])
+
+        assert journal.prune(keep_runs=4, before=0) == 6
+        assert journal.prune(keep_runs=4, before=0) == 0
+        assert journal.prune(keep_runs=4, before=NOW + 9) == 2
+        assert [record.run_id for record in journal.recent()] == ["r10", "r9"]
+        assert journal.write(term, [_claim("again", 3)]) == [False]
+
+    def test_state_is_kept_and_fenced(self, journal: Journal) -> None:
+        """An older term's assignment is refused and changes nothing."""
+        old = journal.begin_term(0, NOW)
+        assert journal.state("task") == "{}"
+        journal.set_state(old, "task", '{"seen":1}')
+        term = journal.begin_term(0, NOW)
+
+        try:
+            journal.set_state(old, "task", '{"seen":2}')
+        except TermLost:
+            pass
+        else:
+            raise AssertionError("an older term changed the state")
+
+        assert journal.state("task") == '{"seen":1}'
+        journal.set_state(term, "task", '{"seen":3}')
+        assert journal.state("task") == '{"seen":3}'
+
+    def test_another_process_sees_it_all_and_can_not_end_our_runs(self, journal: Journal) -> None:
+        """A journal that forgets with its process has no other to show."""
+        if not self.durable:
+            return
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim("a", 10)])
+
+        other = self.reopen(journal, OTHER)
+        try:
+            assert other.term() == term
+            assert other.write(term, [Finish("a", Outcome.SUCCEEDED, NOW)]) == [False]
+            assert _found(other, "a").process == ME
+        finally:
+            other.close()
+
+
+def _claim(run_id: str, slot: int | None, *, task: str = "task", begin: bool = True) -> Claim:
+    return Claim(run_id, task, slot, NOW, begin)
+
+
+def _passed(run_id: str, first: int, last: int) -> Passed:
+    return Passed(run_id, "task", first, last, last - first + 1, Outcome.MISSED, NOW)
+
+
+def _found(journal: Journal, run_id: str) -> Any:
+    record = journal.get(run_id)
+    assert record is not None, run_id
+    return record
+
+
+def _refuses(journal: Journal, term: int, entries: list[Any]) -> None:
+    try:
+        journal.write(term, entries)
+    except TermLost:
+        return
+    raise AssertionError(f"an older term wrote {entries}")
