@@ -71,6 +71,10 @@ def resolve(
                 raise ConfigError(f"{_spelled(source, name)} is not a setting{_closest(name)}")
             values[name] = _READERS[name](_spelled(source, name), value)
             sources[name] = source
+    if "name" not in values:
+        raise ConfigError(
+            'this app does not tell its name: say OnDuty(app, name="shop"), so that no other app is taken for it'
+        )
     return Settings(**values, sources=sources)
 
 

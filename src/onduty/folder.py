@@ -25,7 +25,7 @@ _REMEDY = "set ONDUTY_DIR (or dir=) to a folder on a local disk that this user c
 def scope_folder(base: Path, name: str) -> Path:
     """Where the scope ``name`` lives under ``base``; two names never share a folder."""
     slug = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40]
-    if slug == name:
+    if slug and slug == name:
         return base / name
     return base / f"{slug or 'app'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 

@@ -89,7 +89,8 @@ def test_a_home_made_forking_server_starts_at_the_first_request(site: Site) -> N
     app and tried it with a test client, never is.
     """
     with site.program("home-made") as master:
-        workers = eventually(lambda: len(site.children()) == 2 and site.children(), what="two workers")
+        eventually(lambda: len(site.children()) == 2, what="two workers")
+        workers = site.children()
         served = {int(ask(site.port)[1]) for _ in range(6)}
 
         assert served <= set(workers)

@@ -113,7 +113,8 @@ def hang() -> str:
 def children() -> str:
     """A forked and a spawned child, as tasks make them."""
     for way in ("fork", "spawn"):
-        child = multiprocessing.get_context(way).Process(target=in_a_child)
+        context: Any = multiprocessing.get_context(way)
+        child = context.Process(target=in_a_child)
         child.start()
         child.join()
     return "done"

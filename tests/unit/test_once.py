@@ -72,7 +72,9 @@ def test_a_naive_datetime_names_no_instant_and_is_refused() -> None:
     assert "tzinfo=timezone.utc" in str(refused.value)
 
 
-@pytest.mark.parametrize("value", [None, 5, "2026-03-01T12:00Z", date(2026, 3, 1), timedelta(1), NOON.timetz()], ids=repr)
+@pytest.mark.parametrize(
+    "value", [None, 5, "2026-03-01T12:00Z", date(2026, 3, 1), timedelta(1), NOON.timetz()], ids=repr
+)
 def test_what_is_no_datetime_is_refused_by_value(value: Any) -> None:
     """The error names what was given and what is taken."""
     with pytest.raises(DeclarationError, match=r"aware datetime\.datetime") as refused:

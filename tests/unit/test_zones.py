@@ -87,7 +87,11 @@ def test_a_machine_without_a_database_is_told_to_install_it_and_still_knows_utc(
     """
 
     answer = subprocess.run(
-        [sys.executable, "-c", program], env={**os.environ, "PYTHONTZPATH": ""}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONTZPATH": "", "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert "cron 0 3 * * * (UTC)" in answer.stdout

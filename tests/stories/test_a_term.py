@@ -1,0 +1,402 @@
+"""A term from its first turn to its last, with real functions in real threads, on a clock that is moved by hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from onduty import Context, OnDuty, Outcome, RunFailed, RunLost, SlotsPassed
+from onduty._runtime.lanes import JournalState, Lane
+from onduty._runtime.runner import Runner
+from onduty._runtime.scheduler import Scheduler
+from onduty._runtime.term import Term
+from onduty.clock import SECOND
+from onduty.errors import StoreUnavailable
+from onduty.journal import Claim, RunRecord
+from onduty.journal.memory import MemoryJournal
+from onduty.process import this_process
+from onduty.tasks import Task
+from onduty.testing import ManualClock
+from support.waiting import eventually
+
+
+class Stage:
+    """One duty, one journal, and one term after the other."""
+
+    def __init__(self) -> None:
+        self.duty = OnDuty()
+        self.clock = ManualClock()
+        self.journal = MemoryJournal()
+        self.journal.open(this_process())
+        self.holds = True
+        self.schedulers: list[Scheduler] = []
+        self.heard: list[Any] = []
+
+    def hear(self, kind: type[Any]) -> None:
+        self.duty.on(kind)(self.heard.append)
+
+    def begin(self) -> Scheduler:
+        number = self.journal.begin_term(0, self.clock.now())
+        term = Term("story", number, number, self.journal, lambda: self.holds, this_process())
+        lanes = [
+            Lane(
+                one,
+                JournalState(
+                    lambda name=one.name: self.journal.state(name),  # type: ignore[misc]
+                    lambda text, name=one.name: self.journal.set_state(number, name, text),  # type: ignore[misc]
+                ),
+                one.schedule_in("UTC") if isinstance(one, Task) else None,
+            )
+            for one in self.duty.tasks
+        ]
+        runner = Runner(self.clock, None, lambda: None)
+        scheduler = Scheduler(term, lanes, self.clock, self.duty._events, runner)
+        self.schedulers.append(scheduler)
+        scheduler.start()
+        return scheduler
+
+    def end(self, scheduler: Scheduler, grace: float = 5.0) -> None:
+        scheduler.close("the story ends", grace)
+        eventually(lambda: scheduler.is_over)
+
+    def rows(self, task: str, outcome: Outcome | None = Outcome.SUCCEEDED) -> list[RunRecord]:
+        return [record for record in reversed(self.journal.recent(task, 500)) if record.outcome is outcome]
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    for scheduler in stage.schedulers:
+        scheduler.close("the test is over", 0)
+        eventually(lambda scheduler=scheduler: scheduler.is_over)
+
+
+def tick(stage: Stage, done: Callable[[], Any], seconds: float = 0.5) -> None:
+    """Move the clock until it is so."""
+
+    def step() -> bool:
+        if done():
+            return True
+        stage.clock.advance(seconds)
+        return bool(done())
+
+    eventually(step)
+
+
+def test_every_slot_of_an_interval_is_run_once_and_in_order(stage: Stage) -> None:
+    """The grid is kept, whatever the moment at which the term began."""
+
+    @stage.duty.every(seconds=1)
+    def beat() -> None: ...
+
+    stage.begin()
+    tick(stage, lambda: len(stage.rows("beat")) >= 5)
+
+    slots = [record.slot for record in stage.rows("beat")]
+    assert len(set(slots)) == len(slots)
+    assert slots == sorted(slots)  # type: ignore[type-var]
+    assert all(slot is not None and slot % SECOND == 0 for slot in slots)
+
+
+def test_a_service_runs_through_the_term_and_ends_with_it(stage: Stage) -> None:
+    """It is told at once, in mid-sleep, and its row says that it was stopped."""
+    turns: list[int] = []
+
+    @stage.duty.service
+    def collector(ctx: Context) -> None:
+        while ctx.sleep(1):
+            turns.append(ctx.term)
+
+    scheduler = stage.begin()
+    tick(stage, lambda: len(turns) >= 3)
+    stage.end(scheduler)
+
+    assert len(set(turns)) == 1
+    assert [record.slot for record in stage.rows("collector", Outcome.STOPPED)] == [None]
+    assert scheduler.lingering == []
+
+
+def test_a_service_that_raises_is_run_again_after_a_growing_while(stage: Stage) -> None:
+    """For ever, with an event each time: 1, 2, 4 ... at most 60 seconds."""
+    stage.hear(RunFailed)
+
+    @stage.duty.service
+    def fragile(ctx: Context) -> None:
+        raise ValueError("again")
+
+    stage.begin()
+    tick(stage, lambda: len(stage.heard) >= 8, seconds=5)
+
+    assert [event.retry_in for event in stage.heard[:8]] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert stage.heard[0].error == "ValueError: again"
+
+
+def test_a_service_that_returns_is_done_for_this_term(stage: Stage) -> None:
+    """And runs again in the next."""
+    began: list[int] = []
+
+    @stage.duty.service
+    def once(ctx: Context) -> None:
+        began.append(ctx.term)
+
+    first = stage.begin()
+    tick(stage, lambda: stage.rows("once"))
+    stage.end(first)
+    stage.begin()
+    tick(stage, lambda: len(stage.rows("once")) == 2)
+
+    assert len(began) == 2
+    assert began[0] < began[1]
+
+
+def test_a_failed_run_is_tried_again_under_the_same_id(stage: Stage) -> None:
+    """A retry is not a new run."""
+    attempts: list[tuple[str, int]] = []
+
+    @stage.duty.every(hours=1, retries=2)
+    def flaky(ctx: Context) -> str:
+        attempts.append((ctx.run_id, ctx.attempt))
+        if ctx.attempt < 3:
+            raise OSError("not yet")
+        return "at last"
+
+    stage.begin()
+    tick(stage, lambda: stage.rows("flaky"))
+
+    assert [attempt for _, attempt in attempts] == [1, 2, 3]
+    assert len({run_id for run_id, _ in attempts}) == 1
+    assert (stage.rows("flaky")[0].attempt, stage.rows("flaky")[0].result) == (3, '"at last"')
+
+
+def test_what_a_function_does_to_its_thread_is_the_outcome_of_its_run(stage: Stage) -> None:
+    """``sys.exit`` ends the run and nothing else."""
+
+    @stage.duty.every(seconds=1)
+    def leaves() -> None:
+        raise SystemExit(3)
+
+    stage.begin()
+    tick(stage, lambda: len(stage.rows("leaves", Outcome.FAILED)) >= 2)
+
+    assert stage.rows("leaves", Outcome.FAILED)[0].error == "SystemExit: 3"
+
+
+def test_while_a_run_is_in_progress_its_slots_are_skipped_with_a_row_each(stage: Stage) -> None:
+    """The default for slots."""
+    stage.hear(SlotsPassed)
+    gate = threading.Event()
+
+    @stage.duty.every(seconds=1)
+    def slow() -> None:
+        gate.wait()
+
+    stage.begin()
+    tick(stage, lambda: len(stage.rows("slow", Outcome.SKIPPED)) >= 3)
+    gate.set()
+    tick(stage, lambda: len(stage.rows("slow")) >= 2)
+
+    assert {event.outcome for event in stage.heard} == {"skipped"}
+
+
+def test_triggered_runs_wait_in_order_and_none_is_dropped(stage: Stage) -> None:
+    """With their own arguments."""
+    done: list[int] = []
+
+    @stage.duty.task
+    def export(user_id: int) -> None:
+        done.append(user_id)
+
+    scheduler = stage.begin()
+    for number in range(20):
+        scheduler.submit(export, export.call.bind((number,), {}))
+    tick(stage, lambda: len(done) == 20)
+
+    assert done == list(range(20))
+
+
+def test_a_run_that_takes_too_long_is_asked_to_end(stage: Stage) -> None:
+    """It counts as running until it really has; then it timed out."""
+
+    @stage.duty.every(hours=1, timeout=5)
+    def endless(ctx: Context) -> None:
+        while ctx.sleep(1):
+            pass
+
+    stage.begin()
+    tick(stage, lambda: stage.rows("endless", Outcome.TIMED_OUT))
+
+
+def test_a_run_that_ignores_the_end_of_the_term_lingers_and_tells_how_it_ended(stage: Stage) -> None:
+    """The lock does not wait for it, its row does."""
+    gate = threading.Event()
+
+    @stage.duty.service
+    def deaf(ctx: Context) -> None:
+        gate.wait()
+
+    scheduler = stage.begin()
+    tick(stage, lambda: stage.rows("deaf", None))
+    scheduler.close("the worker is leaving", 2)
+    tick(stage, lambda: scheduler.is_over)
+
+    assert [run.task_name for run in scheduler.lingering] == ["deaf"]
+    gate.set()
+    eventually(lambda: scheduler.has_unwritten)
+    scheduler.settle()
+    assert scheduler.lingering == []
+    assert len(stage.rows("deaf")) == 1
+
+
+def test_while_a_service_lingers_elsewhere_the_next_term_does_not_start_it(stage: Stage) -> None:
+    """Its process lives and its row has no outcome; once it has, the service starts."""
+    began: list[int] = []
+
+    @stage.duty.service
+    def only(ctx: Context) -> None:
+        began.append(ctx.term)
+
+    old = stage.journal.begin_term(0, stage.clock.now())
+    stage.journal.write(old, [Claim("old-1", "only", None, stage.clock.now())])
+    scheduler = stage.begin()
+    tick(stage, lambda: scheduler.beat > 20)
+
+    assert began == []
+    from onduty.journal import Finish
+
+    stage.journal.write(scheduler._term.number, [Finish("old-1", Outcome.STOPPED, stage.clock.now())])
+    tick(stage, lambda: began)
+
+
+def test_runs_of_a_dead_process_are_lost_with_an_event(stage: Stage) -> None:
+    """How far they came nobody knows."""
+    from dataclasses import replace
+
+    stage.hear(RunLost)
+
+    @stage.duty.every(hours=1)
+    def cut() -> None: ...
+
+    me = this_process()
+    stage.journal.open(replace(me, started=me.started - 1))
+    old = stage.journal.begin_term(0, stage.clock.now())
+    stage.journal.write(old, [Claim("old-1", "cut", 10, stage.clock.now())])
+    stage.journal.open(me)
+    stage.begin()
+    tick(stage, lambda: stage.rows("cut", Outcome.LOST))
+
+    assert [event.run_id for event in stage.heard] == ["old-1"]
+
+
+def test_what_was_due_between_two_terms_is_made_up_for_once(stage: Stage) -> None:
+    """And the run knows which slots it stands for."""
+    told: list[Any] = []
+
+    @stage.duty.every(seconds=10)
+    def report(ctx: Context) -> None:
+        told.append(ctx.missed)
+
+    stage.end(_until(stage, "report", 1))
+    stage.clock.advance(60)
+    stage.begin()
+    tick(stage, lambda: len(stage.rows("report")) >= 2)
+
+    assert told[0] is None
+    assert told[1].count == 5
+    assert stage.rows("report", Outcome.MISSED)[0].slots == 5
+
+
+def test_a_journal_that_fails_holds_tasks_and_loses_nothing(stage: Stage) -> None:
+    """What had finished is written when it answers again, and the slots meanwhile are accounted for."""
+
+    @stage.duty.every(seconds=1)
+    def beat() -> None: ...
+
+    scheduler = _until(stage, "beat", 2)
+    write = stage.journal.write
+
+    def refuse(*_: Any) -> list[bool]:
+        raise StoreUnavailable("the disk is full")
+
+    stage.journal.write = refuse  # type: ignore[method-assign]
+    tick(stage, lambda: scheduler.is_held)
+    before = len(stage.rows("beat"))
+    stage.clock.advance(5)
+    assert len(stage.rows("beat")) == before
+    stage.journal.write = write  # type: ignore[method-assign]
+    tick(stage, lambda: not scheduler.is_held and len(stage.rows("beat")) > before)
+
+    assert stage.rows("beat", None) == [] or len(stage.rows("beat", None)) == 1
+    slots = [record for record in stage.journal.recent("beat", 500) if record.slot is not None]
+    first = min(record.first_slot or 0 for record in slots)
+    last = max(record.slot or 0 for record in slots)
+    assert sum(record.slots for record in slots) == (last - first) // SECOND + 1
+
+
+def test_a_leader_that_lost_the_lock_starts_nothing_more(stage: Stage) -> None:
+    """In doubt we do not lead; what was running is told to end."""
+    stopped = threading.Event()
+
+    @stage.duty.every(seconds=1)
+    def beat() -> None: ...
+
+    @stage.duty.service
+    def service(ctx: Context) -> None:
+        while ctx.sleep(1):
+            pass
+        stopped.set()
+
+    scheduler = _until(stage, "beat", 2)
+    stage.holds = False
+    tick(stage, lambda: scheduler.is_over)
+
+    assert scheduler.term_lost
+    eventually(stopped.is_set)
+
+
+def test_state_goes_on_in_the_next_term(stage: Stage) -> None:
+    """What the first leader kept, the second one reads."""
+    seen: list[int] = []
+
+    @stage.duty.service
+    def collector(ctx: Context) -> None:
+        ctx.state["seen"] = ctx.state.get("seen", 0) + 1
+        seen.append(ctx.state["seen"])
+
+    first = stage.begin()
+    tick(stage, lambda: stage.rows("collector"))
+    stage.end(first)
+    stage.begin()
+    tick(stage, lambda: len(stage.rows("collector")) == 2)
+
+    assert seen == [1, 2]
+
+
+def test_async_functions_run_as_tasks_and_as_services(stage: Stage) -> None:
+    """On one private loop, and they end like the others."""
+    turns: list[str] = []
+
+    @stage.duty.every(hours=1)
+    async def fetch() -> str:
+        return "fetched"
+
+    @stage.duty.service
+    async def listen(ctx: Context) -> None:
+        while await ctx.asleep(0.001):
+            turns.append("turn")
+
+    scheduler = stage.begin()
+    tick(stage, lambda: stage.rows("fetch") and len(turns) > 3)
+    stage.end(scheduler)
+
+    assert stage.rows("fetch")[0].result == '"fetched"'
+    assert len(stage.rows("listen", Outcome.STOPPED)) == 1
+
+
+def _until(stage: Stage, task: str, runs: int) -> Scheduler:
+    scheduler = stage.begin()
+    tick(stage, lambda: len(stage.rows(task)) >= runs)
+    return scheduler

@@ -1,0 +1,140 @@
+"""Start ``once_app`` under gunicorn, make it busy, read what its leaders wrote, and judge it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from onduty.journal import RunRecord
+from onduty.journal.sqlite import SqliteJournal
+from onduty.process import this_process
+from support.leadership import Fact, Tenure, check_slots, overlaps, tenures
+from support.once_app import EVERY, FACTS
+from support.processes import Running, ask, free_port, start
+from support.waiting import eventually
+
+GRID = round(EVERY * 1_000_000)
+
+
+class OnceSite:
+    """A folder for lock, journal and facts, and the servers started on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.duty_folder = folder / "duty"
+        self.port = free_port()
+        self.surroundings = {"PROBE_FOLDER": str(folder), "ONDUTY_DIR": str(self.duty_folder)}
+
+    def run(self, *command: str, **env: str) -> Running:
+        """``python command...`` with the folder in its environment; a context manager."""
+        log = self.folder / "output"
+        return start([sys.executable, *command], log=log, env={**self.surroundings, **env}, cwd=self.folder)
+
+    def gunicorn(self, kind: str, *options: str, workers: int = 2, **env: str) -> Running:
+        """A server on a port of its own, ``self.port`` until the next one is started."""
+        self.port = free_port()
+        settings = ["-k", kind, "-w", str(workers), "-b", f"127.0.0.1:{self.port}", "--no-control-socket"]
+        if kind == "gthread":
+            settings += ["--threads", "8"]
+        return self.run("-m", "gunicorn", *settings, *options, "support.once_app:app", **env)
+
+    def facts(self, kind: str = "") -> list[Fact]:
+        """What was told so far, of one kind or all, oldest first."""
+        file = self.folder / FACTS
+        text = file.read_text() if file.exists() else ""
+        whole = text[: text.rfind("\n") + 1]  # the last write may be in progress
+        facts: list[Fact] = [json.loads(line) for line in whole.splitlines()]
+        return [fact for fact in facts if not kind or fact["kind"] == kind]
+
+    def leads(self, *, but: Sequence[int] = (), after: int = 0, timeout: float = 20.0) -> int:
+        """Wait for a beat of a leader that is none of ``but``, later than ``after`` (ns); its pid."""
+
+        def leading() -> int | None:
+            beats = [fact for fact in self.facts("beat") if fact["pid"] not in but and fact["t"] > after]
+            return int(beats[-1]["pid"]) if beats else None
+
+        found = eventually(leading, timeout, what=f"a leader that is none of {list(but)}, in {self.folder}")
+        assert found is not None
+        return found
+
+    def goes_on(self, kind: str = "beat", **wanted: Any) -> Fact:
+        """Wait for one more fact of a kind, told from now on."""
+        now = time.monotonic_ns()
+
+        def told() -> Fact | None:
+            found = [fact for fact in self.facts(kind) if fact["t"] > now and wanted.items() <= fact.items()]
+            return found[0] if found else None
+
+        fact = eventually(told, 20.0, what=f"a new {kind} {wanted or ''} in {self.folder}")
+        assert fact is not None
+        return fact
+
+    def do(self, deed: str) -> Fact:
+        """Have the leader's next run of ``mischief`` do ``deed``; what it told first."""
+        draft = self.folder / "draft"
+        draft.write_text(deed)
+        draft.rename(self.folder / "do")
+        return self.goes_on("deed", deed=deed)
+
+    def rows(self, task: str | None = None) -> list[RunRecord]:
+        """The journal, newest first."""
+        (file,) = self.duty_folder.glob("*/journal.sqlite3")
+        journal = SqliteJournal(file)
+        journal.open(this_process())
+        try:
+            return journal.recent(task, 100_000)
+        finally:
+            journal.close()
+
+    def check(self, *, overlap: float | None = None) -> list[Tenure]:
+        """Once all servers have ended: one leader at any time, every slot once, none forgotten. All tenures.
+
+        ``overlap``: seconds that are forgiven, for a leader whose lock was taken away behind its back.
+        """
+        facts, rows = self.facts(), self.rows()
+        found = tenures(facts)
+        together = [pair for pair in overlaps(found) if overlap is None or pair[2] > overlap]
+        assert together == [], f"led at the same time: {together}"
+        for task, offset in (("tick", 0), ("tock", GRID // 2)):
+            wrong = check_slots(facts, rows, task, GRID, offset)
+            assert wrong == [], f"{task}, of {len(rows)} rows in all: {wrong[:20]}"
+        return found
+
+
+def children(server: Running) -> list[int]:
+    """The living workers of a gunicorn master."""
+    found = psutil.Process(server.pid).children()
+    return sorted(child.pid for child in found if child.status() != psutil.STATUS_ZOMBIE)
+
+
+@contextmanager
+def load(site: OnceSite, *paths: str) -> Iterator[list[int]]:
+    """One client per path asks again and again, and forgives refused connections; the statuses it was answered."""
+    over = threading.Event()
+    statuses: list[int] = []
+
+    def client(path: str) -> None:
+        while not over.is_set():
+            try:
+                statuses.append(ask(site.port, path)[0])
+            except OSError:
+                pass  # a killed worker took the connection with it: not what is tested here
+            over.wait(0.01)
+
+    clients = [threading.Thread(target=client, args=(path,)) for path in paths]
+    for one in clients:
+        one.start()
+    try:
+        yield statuses
+    finally:
+        over.set()
+        for one in clients:
+            one.join()

@@ -1,0 +1,152 @@
+"""What is due, what was missed, what comes next."""
+
+from __future__ import annotations
+
+import pytest
+
+from onduty._runtime.agenda import ALL_AT_MOST, Agenda, delay
+from onduty.clock import SECOND
+from onduty.schedules import At, Cron, Interval, Slots
+from onduty.tasks import Options
+
+NOW = 1_800_000_000 * SECOND
+TEN = Interval(10 * SECOND)
+
+
+def opened(schedule: object, mark: int | None, began: int = NOW, **options: object) -> Agenda:
+    agenda = Agenda(began)
+    agenda.add("task", schedule, Options(**options), mark)  # type: ignore[arg-type]
+    return agenda
+
+
+def test_a_task_never_seen_runs_its_current_slot_at_once_then_on_its_grid() -> None:
+    """An interval's first run does not wait for the grid."""
+    agenda = opened(TEN, None, NOW + 3)
+
+    (due,) = agenda.due(NOW + 3)
+
+    assert (due.run, due.passed) == ((NOW,), None)
+    assert agenda.next_at() == NOW + 10 * SECOND
+
+
+def test_a_cron_never_seen_waits_and_asks_to_be_remembered() -> None:
+    """Its mark is written at once, so that a slot due while the leader changes is not forgotten."""
+    agenda = Agenda(NOW + 1)
+
+    seen = agenda.add("task", Cron("* * * * *"), Options(), None)
+
+    assert seen == NOW + 1
+    assert agenda.due(NOW + 1) == []
+
+
+def test_a_slot_on_time_is_run_and_nothing_is_missed() -> None:
+    """One slot, one run."""
+    agenda = opened(TEN, NOW)
+
+    assert agenda.due(NOW + 9 * SECOND) == []
+    (due,) = agenda.due(NOW + 10 * SECOND)
+
+    assert (due.run, due.passed, due.stands_for) == ((NOW + 10 * SECOND,), None, None)
+    assert agenda.due(NOW + 10 * SECOND) == []
+
+
+def test_of_missed_slots_the_latest_runs_once_and_stands_for_the_others() -> None:
+    """The default; the others are one range."""
+    agenda = opened(TEN, NOW - 50 * SECOND)
+
+    (due,) = agenda.due(NOW + 1)
+
+    others = Slots(NOW - 40 * SECOND, NOW - 10 * SECOND, 4)
+    assert (due.run, due.passed, due.stands_for) == ((NOW,), others, others)
+
+
+def test_missed_slots_can_all_be_run_in_order() -> None:
+    """Oldest first."""
+    (due,) = opened(TEN, NOW - 30 * SECOND, missed="all").due(NOW + 1)
+
+    assert due.run == (NOW - 20 * SECOND, NOW - 10 * SECOND, NOW)
+    assert due.passed is None
+
+
+def test_of_too_many_missed_slots_the_newest_hundred_run() -> None:
+    """The rest is one range, so a month of an interval of a tenth of a second is no flood."""
+    (due,) = opened(Interval(SECOND // 10), NOW - 1000 * SECOND, missed="all").due(NOW)
+
+    assert len(due.run) == ALL_AT_MOST
+    assert due.run[-1] == NOW
+    assert due.passed is not None
+    assert due.passed.count == 10_000 - ALL_AT_MOST
+    assert due.passed.last < due.run[0]
+
+
+def test_missed_slots_can_be_skipped_but_one_due_in_this_term_runs() -> None:
+    """Skipping is about what was due while nobody was on duty."""
+    agenda = opened(TEN, NOW - 30 * SECOND, began=NOW + 1, missed="skip")
+
+    (late,) = agenda.due(NOW + 1)
+    (due,) = agenda.due(NOW + 10 * SECOND)
+
+    assert late.run == ()
+    assert late.passed == Slots(NOW - 20 * SECOND, NOW, 3)
+    assert due.run == (NOW + 10 * SECOND,)
+
+
+def test_slots_older_than_the_window_are_only_recorded() -> None:
+    """Yesterday's report is not wanted tomorrow."""
+    hourly = Interval(3600 * SECOND)
+
+    (due,) = opened(hourly, NOW - 30 * 3600 * SECOND, missed="once", missed_window=60).due(NOW + 120 * SECOND)
+
+    assert due.run == ()
+    assert due.passed is not None
+    assert due.passed.count == 30
+
+
+def test_a_leader_that_was_held_up_runs_the_latest_slot() -> None:
+    """Late by several slots within its own term, it does not hurry through all of them."""
+    agenda = opened(TEN, NOW)
+
+    (due,) = agenda.due(NOW + 35 * SECOND)
+
+    assert due.run == (NOW + 30 * SECOND,)
+    assert due.passed == Slots(NOW + 10 * SECOND, NOW + 20 * SECOND, 2)
+
+
+def test_an_instant_that_was_missed_runs_and_is_over() -> None:
+    """A schedule may have no next slot."""
+    from onduty.clock import to_datetime
+
+    agenda = opened(At(to_datetime(NOW - 5 * SECOND)), NOW - 60 * SECOND)
+
+    (due,) = agenda.due(NOW)
+
+    assert due.run == (NOW - 5 * SECOND,)
+    assert agenda.next_at() is None
+
+
+def test_jitter_delays_the_start_and_not_the_slot() -> None:
+    """The same delay in every process, less than what was asked for."""
+    agenda = opened(TEN, NOW, jitter=5)
+    slot = NOW + 10 * SECOND
+    late = delay("task", slot, 5 * SECOND)
+
+    assert 0 <= late < 5 * SECOND
+    assert agenda.next_at() == slot + late
+    assert agenda.due(slot + late - 1) == []
+    assert agenda.due(slot + late)[0].run == (slot,)
+
+
+@pytest.mark.parametrize("missed", ["once", "all", "skip"])
+def test_every_slot_is_run_or_passed_and_none_twice(missed: str) -> None:
+    """Whatever the looks at the clock, the agenda accounts for each slot once."""
+    agenda = opened(Interval(SECOND), NOW - 10 * SECOND, missed=missed)
+    run: list[int] = []
+    passed = 0
+
+    for at in (0, 1, 1.5, 2, 7, 7.2, 8, 30):
+        for due in agenda.due(NOW + round(at * SECOND)):
+            run.extend(due.run)
+            passed += due.passed.count if due.passed else 0
+
+    assert len(run) == len(set(run))
+    assert len(run) + passed == 10 + 30

@@ -1,0 +1,175 @@
+"""The lock file: one holder, whatever is done to it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from onduty.election.file import FileElection
+from onduty.process import this_process
+
+
+def candidate(path: Path) -> FileElection:
+    return FileElection(path, this_process(), lambda fd: None, lambda fd: True)
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    return tmp_path / "lock"
+
+
+def test_one_of_two_candidates_wins_and_the_other_one_after_it_let_go(lock: Path) -> None:
+    """Losing is an answer."""
+    first, second = candidate(lock), candidate(lock)
+
+    assert (first.campaign(), second.campaign()) == (True, False)
+    first.resign()
+
+    assert second.campaign()
+    second.resign()
+
+
+def test_the_next_one_reads_who_was_last_and_whether_it_left_by_itself(lock: Path) -> None:
+    """The term is the floor of the next; the flag says whether runs may linger."""
+    first = candidate(lock)
+    first.campaign()
+    first.began(41, 7)
+
+    told = candidate(lock).last()
+    assert told is not None
+    assert (told.term, told.since, told.clean, told.process) == (41, 7, False, this_process())
+    first.resign()
+    told = candidate(lock).last()
+    assert told is not None
+    assert told.clean
+
+
+def test_a_torn_record_is_no_record(lock: Path) -> None:
+    """Nothing is guessed from half a line."""
+    lock.write_text('{"process":{"host"')
+
+    assert candidate(lock).last() is None
+    winner = candidate(lock)
+    assert winner.campaign()
+    winner.resign()
+
+
+def test_a_holder_whose_file_was_replaced_no_longer_holds(lock: Path) -> None:
+    """The file is deleted by a cleaner: the holder notices, since the name means another file now."""
+    holder = candidate(lock)
+    holder.campaign()
+    assert holder.still_mine()
+
+    lock.unlink()
+
+    assert not holder.still_mine()
+    holder.resign()
+
+
+def test_a_standby_does_not_make_a_second_lock_while_the_first_is_held(lock: Path) -> None:
+    """Deleted or not, the file that it knew is still locked."""
+    holder, standby = candidate(lock), candidate(lock)
+    holder.campaign()
+    assert not standby.campaign()
+    lock.unlink()
+
+    assert not standby.campaign()
+    assert not lock.exists()
+    holder.resign()
+
+    assert standby.campaign()
+    assert standby.is_new
+    standby.resign()
+
+
+def test_a_newcomer_that_had_to_make_the_file_says_so(lock: Path) -> None:
+    """Somebody may hold a deleted one; the elector then asks the hub."""
+    newcomer = candidate(lock)
+
+    assert newcomer.campaign()
+    assert newcomer.is_new
+    newcomer.resign()
+    again = candidate(lock)
+    assert again.campaign()
+    assert not again.is_new
+    again.resign()
+
+
+def test_a_closed_descriptor_is_noticed_and_its_number_left_alone(lock: Path, tmp_path: Path) -> None:
+    """It may be another file by now."""
+    holder = FileElection(lock, this_process(), lambda fd: None, lambda fd: False)
+    holder.campaign()
+    descriptor = holder._fd
+    assert descriptor is not None
+    os.close(descriptor)
+    other = os.open(tmp_path / "other", os.O_CREAT | os.O_RDWR)
+    try:
+        assert other == descriptor
+        assert not holder.still_mine()
+        assert not holder.is_intact
+        holder.resign()
+        os.fstat(other)
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(other)
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from onduty.election.file import FileElection
+from onduty.process import this_process
+lock = FileElection(Path(sys.argv[1]), this_process(), lambda fd: None, lambda fd: True)
+print(lock.campaign(), flush=True)
+lock.began(5, 0)
+if sys.argv[2] == "fork":
+    import os
+    if os.fork() == 0:
+        sys.stdin.read()
+        os._exit(0)
+    os._exit(0)
+sys.stdin.read()
+"""
+
+
+def test_the_kernel_releases_the_lock_of_a_killed_process(lock: Path) -> None:
+    """However it dies."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock), "stay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        mine = candidate(lock)
+        assert not mine.campaign()
+        assert mine.holders() == (holder.pid,)
+
+        holder.kill()
+        holder.wait()
+
+        assert mine.campaign()
+        mine.resign()
+
+
+def test_who_inherited_a_dead_holder_s_lock_can_be_named(lock: Path) -> None:
+    """Here the child was not told to let go, as after a fork made in C."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock), "fork"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        holder.wait()
+        mine = candidate(lock)
+
+        assert not mine.campaign()
+        (heir,) = mine.holders()
+        assert heir != holder.pid
+        last = mine.last()
+        assert last is not None
+        assert last.process.pid == holder.pid
+        assert holder.stdin is not None
+        holder.stdin.close()

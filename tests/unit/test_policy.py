@@ -1,0 +1,82 @@
+"""The elector's decisions, as tables."""
+
+from __future__ import annotations
+
+import pytest
+
+from onduty._runtime import policy
+from onduty._runtime.policy import FrozenWatch, Sample, Signs, Verdict
+
+
+@pytest.mark.parametrize(
+    ("since_vacant", "seconds"),
+    [(None, policy.SLOW_POLL), (0.0, policy.RUSH_STEP), (0.049, policy.RUSH_STEP), (0.05, policy.SLOW_POLL)],
+)
+def test_a_standby_hurries_only_after_an_end_of_file(since_vacant: float | None, seconds: float) -> None:
+    """The lock is freed a moment after the hub's end-of-file, not at it."""
+    assert policy.next_try(since_vacant) == seconds
+
+
+@pytest.mark.parametrize(
+    ("signs", "reason"),
+    [
+        (Signs(), None),
+        (Signs(leaving="SIGTERM"), "SIGTERM"),
+        (Signs(leaving="SIGTERM", holds_lock=False), "the lock was lost"),
+        (Signs(term_lost=True, fault="broken"), "a newer term"),
+        (Signs(fault="broken"), "broken"),
+    ],
+)
+def test_the_gravest_reason_to_step_down_is_told(signs: Signs, reason: str | None) -> None:
+    """And without one the leader goes on."""
+    told = policy.why_step_down(signs)
+
+    assert told == reason or (reason is not None and told is not None and told.startswith(reason))
+
+
+def test_runs_get_their_grace_only_while_nobody_else_can_lead() -> None:
+    """Who lost the lock stops at once."""
+    assert policy.deserves_grace(Signs(leaving="SIGTERM"))
+    assert not policy.deserves_grace(Signs(holds_lock=False))
+    assert not policy.deserves_grace(Signs(term_lost=True))
+
+
+def watch(samples: list[tuple[float, int, float | None, bool]]) -> Verdict:
+    eye = FrozenWatch()
+    verdict = Verdict("turning", 0)
+    for sample in samples:
+        verdict = eye.see(Sample(*sample))
+    return verdict
+
+
+def test_a_leader_whose_beat_grows_is_turning() -> None:
+    """However slowly, it is alive."""
+    assert watch([(second, second // 9, 0.0, False) for second in range(40)]).seconds < 9
+
+
+def test_a_stopped_leader_is_named_so_after_ten_seconds() -> None:
+    """The kernel says so, hence it is certain and may be killed."""
+    verdict = watch([(second, 5, 1.0, True) for second in range(12)])
+
+    assert (verdict.state, verdict.is_frozen, verdict.may_kill()) == ("stopped", True, True)
+    assert not watch([(second, 5, 1.0, True) for second in range(9)]).is_frozen
+
+
+def test_a_busy_leader_is_never_killed() -> None:
+    """It uses the processor: it may be held up by a run, and come back."""
+    verdict = watch([(second, 5, second * 0.9, False) for second in range(100)])
+
+    assert (verdict.state, verdict.is_frozen, verdict.may_kill()) == ("busy", True, False)
+
+
+def test_a_blocked_leader_may_be_killed_after_thirty_seconds_and_not_before() -> None:
+    """A disk can take its time."""
+    assert not watch([(second, 5, 1.0, False) for second in range(30)]).may_kill()
+    assert watch([(second, 5, 1.0, False) for second in range(32)]).may_kill()
+
+
+def test_a_standby_that_overslept_knows_nothing_of_that_span() -> None:
+    """A suspended machine freezes everybody; nobody is to be blamed."""
+    samples: list[tuple[float, int, float | None, bool]] = [(second, 5, 1.0, False) for second in range(8)]
+
+    assert watch([*samples, (500.0, 5, 1.0, False)]).seconds == 0
