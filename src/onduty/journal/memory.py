@@ -7,9 +7,10 @@ leader knows of nothing that went before.
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any, ClassVar
 
 from onduty.clock import SECOND
@@ -33,15 +34,15 @@ class _Row:
 
 
 class MemoryJournal:
-    """``keep``: how many finished rows of each task are remembered; marks and unfinished rows always are."""
+    """``keep``: about how many rows are remembered, of all tasks together; marks and unfinished rows always are."""
 
-    def __init__(self, keep: int = 1000) -> None:
+    def __init__(self, keep: int = 20_000) -> None:
         self._keep = keep
         self._lock: threading.Lock | None = None
         self._me: ProcessId | None = None
         self._term = 0
         self._rows: dict[str, _Row] = {}
-        self._order: dict[str, deque[str]] = {}
+        self._order: deque[str] = deque()
         self._marks: dict[str, int] = {}
         self._states: dict[str, str] = {}
 
@@ -89,22 +90,23 @@ class MemoryJournal:
 
     def recent(self, task: str | None = None, limit: int = 20) -> list[RunRecord]:
         with self._opened():
-            ids = reversed(self._rows if task is None else self._order.get(task, ()))
-            return [_record(self._rows[run_id]) for run_id, _ in zip(ids, range(limit), strict=False)]
+            rows = (self._rows[run_id] for run_id in reversed(self._order))
+            wanted = (row for row in rows if task is None or row.entry.task == task)
+            return [_record(row) for row in islice(wanted, limit)]
 
     def prune(self, keep_runs: int, before: int) -> int:
         with self._opened():
-            doomed: list[str] = []
-            for order in self._order.values():
-                surplus = len(order) - keep_runs
-                for place, run_id in enumerate(order):
-                    row = self._rows[run_id]
-                    if row.finish is not None and (place < surplus or row.finish.at < before):
-                        doomed.append(run_id)
-            for run_id in doomed[:1000]:
-                row = self._rows.pop(run_id)
-                self._order[row.entry.task].remove(run_id)
-            return len(doomed[:1000])
+            seen: Counter[str] = Counter()
+            doomed: set[str] = set()
+            for run_id in reversed(self._order):
+                row = self._rows[run_id]
+                seen[row.entry.task] += 1
+                if row.finish is not None and (seen[row.entry.task] > keep_runs or row.finish.at < before):
+                    doomed.add(run_id)
+            for run_id in doomed:
+                del self._rows[run_id]
+            self._order = deque(run_id for run_id in self._order if run_id not in doomed)
+            return len(doomed)
 
     def state(self, task: str) -> str:
         with self._opened():
@@ -184,10 +186,13 @@ class MemoryJournal:
     def _insert(self, entry: Claim | Passed, term: int) -> None:
         assert self._me is not None
         self._rows[entry.run_id] = _Row(entry, term, self._me)
-        order = self._order.setdefault(entry.task, deque())
-        order.append(entry.run_id)
-        if len(order) > self._keep and self._rows[order[0]].outcome is not None:
-            del self._rows[order.popleft()]
+        self._order.append(entry.run_id)
+        if len(self._order) > self._keep:
+            oldest = self._order.popleft()
+            if self._rows[oldest].outcome is None:
+                self._order.append(oldest)
+            else:
+                del self._rows[oldest]
 
 
 def _record(row: _Row) -> RunRecord:

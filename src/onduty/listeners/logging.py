@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from onduty import events as ev
-from onduty.clock import to_datetime
+from onduty.clock import SECOND, to_datetime
 from onduty.events import Events
 
 log = logging.getLogger("onduty")
@@ -22,6 +22,7 @@ def subscribe(events: Events) -> None:
     """Log what an operator wants to know; successful runs are told by status and journal, not here."""
     for kind, (level, sentence) in _SENTENCES.items():
         events.subscribe(kind, _line(level, sentence))
+    events.subscribe(ev.SlotsPassed, _PassedSlots())
 
 
 def make_visible() -> None:
@@ -64,6 +65,24 @@ def _heirs(event: ev.LockHeldByOthers) -> str:
     )
 
 
+class _PassedSlots:
+    """Slots that were not run: one line a minute for each task, since one that is always late would fill the log."""
+
+    def __init__(self) -> None:
+        self._untold: dict[tuple[str, str], tuple[int, int, int]] = {}
+
+    def __call__(self, event: ev.SlotsPassed) -> None:
+        key = (event.task, event.outcome)
+        told_at, first, slots = self._untold.get(key, (0, event.first, 0))
+        first, slots = (first, slots + event.slots) if slots else (event.first, event.slots)
+        if event.at - told_at < 60 * SECOND:
+            self._untold[key] = (told_at, first, slots)
+            return
+        self._untold[key] = (event.at, first, 0)
+        between = f"{to_datetime(first).isoformat()} to {to_datetime(event.last).isoformat()}"
+        log.warning("%s: %d slots %s, %s", event.task, slots, event.outcome, between)
+
+
 _SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
     ev.WorkerReady: (
         logging.INFO,
@@ -89,8 +108,4 @@ _SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
     ev.RunStopped: (logging.INFO, lambda e: f"{e.task} was stopped after {e.seconds:.1f} s: {e.why}"),
     ev.RunLingers: (logging.WARNING, lambda e: f"{e.task} did not end within grace and lingers, run {e.run_id}"),
     ev.RunLost: (logging.WARNING, lambda e: f"{e.task}{_slot(e.slot)} was lost: its worker died, run {e.run_id}"),
-    ev.SlotsPassed: (
-        logging.WARNING,
-        lambda e: f"{e.task}: {e.slots} slots {e.outcome},{_slot(e.first)} to {to_datetime(e.last).isoformat()}",
-    ),
 }
