@@ -157,6 +157,8 @@ class Elector:
 
     def _stand_by(self) -> None:
         line = Line.connect(self._folder, self._selector)
+        if line is not None:
+            self._vacant_mono = None  # somebody leads: the vacancy that we may have hurried for is over
         next_ask = 0.0
         try:
             while self._leaving is None:

@@ -1,0 +1,58 @@
+"""The heartbeat example, as people start it: one loop, whichever the worker class."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.processes import answers, free_port, start
+from support.waiting import eventually, throughout
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "heartbeat"
+STARTED = re.compile(r"\[(\d+)\].*the background task has started")
+
+
+@pytest.mark.parametrize(
+    ("worker_class", "async_mode", "flags"),
+    [
+        ("gevent", "gevent", ["--preload"]),
+        ("sync", "threading", []),
+        ("geventwebsocket.gunicorn.workers.GeventWebSocketWorker", "gevent", []),
+    ],
+)
+def test_one_loop_starts_and_says_so_once(tmp_path: Path, worker_class: str, async_mode: str, flags: list[str]) -> None:
+    """And once more in the other worker, when the first one is killed."""
+    port = free_port()
+    environ = {"ONDUTY_DIR": str(tmp_path / "onduty"), "ASYNC_MODE": async_mode, "EVERY": "0.1"}
+    command = [
+        sys.executable,
+        "-m",
+        "gunicorn",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--workers",
+        "2",
+        "--worker-class",
+        worker_class,
+    ]
+    command += [*flags, "--no-control-socket", "test:gunicorn_app"]
+
+    with start(command, cwd=EXAMPLE, env=environ, log=tmp_path / "log") as server:
+        eventually(lambda: answers(port), 20)
+        (first,) = eventually(lambda: STARTED.findall(server.output()), 20)
+        eventually(lambda: server.output().count("worker ready") == 2, 20)
+        throughout(lambda: STARTED.findall(server.output()) == [first], 1)
+
+        os.kill(int(first), signal.SIGKILL)
+
+        eventually(lambda: len(STARTED.findall(server.output())) == 2, 20)
+        assert STARTED.findall(server.output())[1] != first
+        # gunicorn misses a SIGTERM that meets a worker in the middle of its start.
+        eventually(lambda: server.output().count("worker ready") == 3, 20)
+        server.signal(signal.SIGTERM)
+        server.wait()
