@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -149,3 +149,38 @@ def test_under_pytest_an_app_never_starts_however_often_it_is_declared() -> None
 
     assert life.state is State.NEVER
     assert "pytest" in life.why
+
+
+class Starter:
+    """A crew in whose start something happens."""
+
+    def __init__(self, happens: Callable[[], None] = lambda: None) -> None:
+        self.happens = happens
+        self.told: list[str] = []
+
+    def start(self) -> None:
+        self.told.append("start")
+        self.happens()
+
+    def leave(self) -> None:
+        self.told.append("leave")
+
+    def stop(self) -> None:
+        self.told.append("stop")
+
+
+def test_a_crew_that_is_still_starting_hears_that_its_worker_leaves() -> None:
+    """
+    A stop that arrives in the middle of a start reaches the crew as soon as it has started, and crews that have
+    not begun are not started any more.
+    """
+    life = Lifecycle()
+    first, second = Starter(lambda: life.leaving("SIGTERM")), Starter()
+    life.enlist(first)
+    life.enlist(second)
+
+    life.ready("a test")
+    life.stop("the end")
+
+    assert first.told == ["start", "leave", "stop"]
+    assert second.told == []

@@ -77,6 +77,16 @@ class OnceSite:
         assert fact is not None
         return fact
 
+    def busy(self, pids: Sequence[int]) -> None:
+        """Wait until one of ``pids`` has begun to answer a slow request."""
+        eventually(lambda: {fact["pid"] for fact in self.facts("slow")} & set(pids), what=f"a slow request in {pids}")
+
+    def all_goes_on(self, **wanted: Any) -> None:
+        """Wait until the service and both tasks have told once more, since now."""
+        self.goes_on("beat", **wanted)
+        for task in ("tick", "tock"):
+            self.goes_on("slot", task=task, **wanted)
+
     def do(self, deed: str) -> Fact:
         """Have the leader's next run of ``mischief`` do ``deed``; what it told first."""
         draft = self.folder / "draft"

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import final
 
-from tests.support.waiting import eventually
+from support.waiting import eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 _dice = random.SystemRandom()  # a seeded one would give parallel test runs the same ports
@@ -109,7 +109,7 @@ class Running:
 
     def members(self) -> list[int]:
         """Pids of the living processes of the session, the started one included; zombies do not count."""
-        return [] if self._closed else [pid for pid, session in _living() if session == self.pid]
+        return [] if self._closed else [pid for pid, _, session in _living() if session == self.pid]
 
     def close(self) -> None:
         """Kill what is left of the session and return when nothing is. Safe to call again.
@@ -166,14 +166,19 @@ def start(
 
 def is_living(pid: int) -> bool:
     """Whether a process of that number runs; a zombie does not."""
-    return any(pid == other for other, _ in _living([str(pid)]))
+    return any(pid == other for other, _, _ in _living([str(pid)]))
+
+
+def children_of(pid: int) -> list[int]:
+    """The living children of a process, such as a server's workers; zombies do not count."""
+    return sorted(child for child, parent, _ in _living() if parent == pid)
 
 
 _FOREIGN = ("ONDUTY_", "FLASK_", "GUNICORN_", "WERKZEUG_", "PYTEST_", "SERVER_SOFTWARE", "PYTHONWARNINGS")
 
 
-def _living(names: Iterable[str] | None = None) -> Iterator[tuple[int, int]]:
-    """Pid and session of the processes that are neither zombies nor dead (proc(5), ``stat``)."""
+def _living(names: Iterable[str] | None = None) -> Iterator[tuple[int, int, int]]:
+    """Pid, parent and session of the processes that are neither zombies nor dead (proc(5), ``stat``)."""
     for name in os.listdir("/proc") if names is None else names:
         if not name.isdigit():
             continue
@@ -181,6 +186,6 @@ def _living(names: Iterable[str] | None = None) -> Iterator[tuple[int, int]]:
             stat = Path("/proc", name, "stat").read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue
-        state, _parent, _group, session = stat[stat.rindex(")") + 2 :].split()[:4]
+        state, parent, _group, session = stat[stat.rindex(")") + 2 :].split()[:4]
         if state not in "ZX":
-            yield int(name), int(session)
+            yield int(name), int(parent), int(session)

@@ -7,9 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from support.processes import Running, answers, free_port, start
+from support.processes import Running, answers, children_of, free_port, start
 from support.waiting import eventually
 
 PROGRAM = Path(__file__).with_name("recognition_probe.py")
@@ -56,8 +54,7 @@ class Site:
 
     def children(self) -> list[int]:
         """The living children of the started process: workers, or the reloader's child."""
-        children = psutil.Process(self.process.pid).children()
-        return sorted(child.pid for child in children if child.status() != psutil.STATUS_ZOMBIE)
+        return children_of(self.process.pid)
 
     def started(self, count: int, timeout: float = 20.0) -> list[int]:
         """Wait until ``count`` processes have started their crew, and return all of them."""

@@ -102,6 +102,10 @@ class TestInSpring:
             "30 03:00 +0200",
         ]
 
+        begin = instant("Europe/Berlin", 2026, 3, 29)
+        slot = begin + 2 * 3600 * SECOND
+        assert Cron("0 2,3 * * *", "Europe/Berlin").between(begin, begin + 12 * 3600 * SECOND) == Slots(slot, slot, 1)
+
     def test_a_rhythm_follows_the_clock_on_the_wall(self) -> None:
         """Every half past: the one that the wall does not show does not come."""
         assert following(Cron("30 * * * *", "Europe/Berlin"), "Europe/Berlin", 2026, 3, 29, 1, n=3) == [
@@ -151,6 +155,18 @@ class TestInAutumn:
             "25 02:20 +0100",
             "25 02:40 +0100",
             "26 02:00 +0100",
+        ]
+
+    def test_a_day_that_comes_twice_counts_once(self) -> None:
+        """Kwajalein crossed the date line in 1969 and had most of 30 September again, into another day of UTC."""
+        assert following(Cron("0 12 * * *", "Pacific/Kwajalein"), "Pacific/Kwajalein", 1969, 9, 30, n=2) == [
+            "30 12:00 +1100",
+            "01 12:00 -1200",
+        ]
+        assert following(Cron("0 */12 * * *", "Pacific/Kwajalein"), "Pacific/Kwajalein", 1969, 9, 30, n=3) == [
+            "30 12:00 +1100",
+            "30 12:00 -1200",
+            "01 00:00 -1200",
         ]
 
     def test_half_an_hour_is_a_change_like_any_other(self) -> None:

@@ -24,6 +24,7 @@ from onduty._runtime.lifecycle import Lifecycle
 from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.sentry import Sentry
 from onduty._runtime.term import Term
+from onduty._runtime.threads import stay_behind
 from onduty.clock import Clock, Wakeup
 from onduty.election import Election
 from onduty.errors import StoreUnavailable
@@ -73,7 +74,6 @@ class Elector:
             forks.keep_from_children(descriptor)
         self._selector.register(self._bell_in, selectors.EVENT_READ, self._hear_bell)
         self._leaving: str | None = None
-        self._vacant_mono: float | None = None
         self._past: list[Scheduler] = []
         self._complained = False
         self.scheduler: Scheduler | None = None
@@ -156,61 +156,47 @@ class Elector:
     # Standing by
 
     def _stand_by(self) -> None:
-        line = Line.connect(self._folder, self._selector)
-        if line is not None:
-            self._vacant_mono = None  # somebody leads: the vacancy that we may have hurried for is over
+        """Until this worker wins or leaves. Each turn: try the lock; if nobody leads, connect, and try again."""
+        line: Line | None = None
+        vacant_mono: float | None = None
         next_ask = 0.0
         try:
-            while self._leaving is None:
-                if self._win():
-                    break
+            while self._leaving is None and not self._win():
                 now = self._clock.mono()
-                if line is None:
+                if line is None or line.ended:
+                    if line is not None:
+                        vacant_mono = now if vacant_mono is None else vacant_mono
+                        line.close()
+                    line = Line.connect(self._folder, self._selector)
+                    if line is not None:
+                        vacant_mono = None
+                        continue
                     self._sentry.nobody_answers(now)
-                elif line.ended:
-                    self._vacant_mono = self._vacant_mono or now
                 else:
                     self._sentry.hear(line.take_answers())
                     if now >= next_ask:
                         next_ask = now + policy.ASK_EVERY
                         self._sentry.watch(now)
                         line.ask()
-                since = None if self._vacant_mono is None else now - self._vacant_mono
-                self._wait(policy.next_try(since))
-                if (line is None or line.ended) and (since is None or since > policy.RUSH):
-                    return  # connect anew: somebody else may have won
-            else:
-                return
+                self._wait(policy.next_try(None if vacant_mono is None else now - vacant_mono))
         finally:
             if line is not None:
                 line.close()
-        self._vacant_mono = None
-        self._lead()
+        if self._leaving is None:
+            self._lead()
 
     # Leading
 
     def _lead(self) -> None:
-        last = self._election.last()
-        now = self._clock.now()
-        number = self._journal.begin_term(last.term if last else 0, now)
-        self._election.began(number, now)
-        term = Term(
-            self._app,
-            number,
-            number,
-            self._journal,
-            self._election.still_mine,
-            self._me,
-            clean=bool(last and last.clean),
-        )
-        self.since, self.term = now, number
-        self._complained = False
-        self._vacant_mono = None
-        self._sentry.forget()
-        self._events.emit(ev.TermBegan(now, self._app, number))
-        self.scheduler = scheduler = self._recruit(term)
-        scheduler.start()
+        # The hub before the term: every standby is awake and trying, until it finds that somebody answers.
         hub = self._open_hub()
+        try:
+            number, scheduler = self._take_office()
+        except BaseException:
+            self._election.resign()
+            if hub is not None:
+                hub.close()
+            raise
         why = "a fault"
         try:
             why = self._hold_office(scheduler)
@@ -221,6 +207,20 @@ class Elector:
             self._end_term(scheduler, hub, number, why)
         if self._leaving is None:
             self._wait(COOL_DOWN)
+
+    def _take_office(self) -> tuple[int, Scheduler]:
+        last, now = self._election.last(), self._clock.now()
+        number = self._journal.begin_term(last.term if last else 0, now)
+        self._election.began(number, now)
+        clean = bool(last and last.clean)
+        term = Term(self._app, number, number, self._journal, self._election.still_mine, self._me, clean)
+        self.scheduler = scheduler = self._recruit(term)
+        self.since, self.term = now, number
+        self._complained = False
+        self._sentry.forget()
+        self._events.emit(ev.TermBegan(now, self._app, number))
+        scheduler.start()
+        return number, scheduler
 
     def _open_hub(self) -> Hub | None:
         try:
@@ -285,11 +285,14 @@ class Elector:
             except StoreUnavailable as error:
                 self._complain(error)
             self._clock.wait(Wakeup(), policy.SLOW_POLL)
+            stay_behind(self._me.pid)
 
     # Waiting
 
     def _wait(self, seconds: float) -> None:
-        for key, _ in self._selector.select(seconds):
+        happened = self._selector.select(seconds)
+        stay_behind(self._me.pid)
+        for key, _ in happened:
             key.data()
 
     def _hear_bell(self) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Callable
 from datetime import tzinfo
 from typing import Any, Protocol
 
+from onduty._runtime.threads import stay_behind
 from onduty.clock import Clock, Wakeup
 from onduty.context import Context
 from onduty.errors import ArgumentError, OnDutyError, TermLost
@@ -44,6 +46,7 @@ class Execution:
     __slots__ = (
         "_alarms",
         "_clock",
+        "_home",
         "_wakeup",
         "attempt",
         "box",
@@ -110,6 +113,7 @@ class Execution:
         self.result: str | None = None
         self.ended_at = 0
         self._clock = clock
+        self._home = os.getpid()
         self._wakeup: Wakeup | None = None
         self._alarms: set[Callable[[], object]] | None = None
 
@@ -148,6 +152,7 @@ class Execution:
             try:
                 if not self.stopping:
                     self._clock.wait(self._wakeup, seconds)
+                    stay_behind(self._home)
             finally:
                 if scope is not None:
                     scope.open()

@@ -14,12 +14,15 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 
 _descriptors: dict[int, tuple[int, int]] = {}
 _in_child: list[Callable[[], None]] = []
 _then: list[Callable[[FrameType | None], None]] = []
+_survivor = 0
+"""In a forked child: the thread, or greenlet, that forked. Threads stay behind; greenlets are all copied."""
 
 
 def keep_from_children(descriptor: int) -> None:
@@ -47,6 +50,11 @@ def in_child(forget: Callable[[], None]) -> None:
     _in_child.append(forget)
 
 
+def is_survivor() -> bool:
+    """Whether the caller is the thread or greenlet that the fork, which made this process, was called in."""
+    return threading.get_ident() == _survivor
+
+
 def install(then: Callable[[FrameType | None], None]) -> None:
     """Register with the interpreter, once; ``then`` is told which frame called ``os.fork``, last of all."""
     if not _then:
@@ -60,6 +68,8 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 
 def _after_fork() -> None:
+    global _survivor  # noqa: PLW0603  # one per process, as the fork is
+    _survivor = threading.get_ident()
     ours = [descriptor for descriptor in _descriptors if is_ours(descriptor)]
     if ours:
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)

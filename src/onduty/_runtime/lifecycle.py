@@ -102,6 +102,8 @@ class Lifecycle:
         self._state, self._why = State.READY, evidence
         _log.debug("ready: %s", evidence)
         for crew in list(self._crew):
+            if self.state is not State.READY:
+                return  # told to leave while the first ones started
             self._start(crew)
 
     def leaving(self, why: str) -> None:
@@ -157,6 +159,9 @@ class Lifecycle:
             self._state, self._why = State.NEVER, "could not start"
             raise
         self._started.append(crew)
+        if self.state is State.LEAVING:
+            # A signal, or the crew's own look at the signs, came while it started, when nobody knew of it yet.
+            crew.leave()
 
 
 lifecycle = Lifecycle()

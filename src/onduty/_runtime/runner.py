@@ -20,7 +20,7 @@ from typing import Any
 
 from onduty._runtime.aio import AsyncHost
 from onduty._runtime.execution import Execution, Scope
-from onduty._runtime.threads import spawn
+from onduty._runtime.threads import spawn, stay_behind
 from onduty.clock import Clock
 from onduty.context import current
 from onduty.errors import TermLost
@@ -93,6 +93,7 @@ class Runner:
             self._in_fresh_context(execution)
 
     def _in_fresh_context(self, execution: Execution) -> None:
+        stay_behind(self._pid)
         contextvars.Context().run(self._perform, execution)
 
     def _perform(self, execution: Execution) -> None:
@@ -133,6 +134,7 @@ class Runner:
                 execution.scope.close()
 
     def _end(self, execution: Execution, value: Any, error: BaseException | None) -> None:
+        stay_behind(self._pid)
         if os.getpid() != self._pid:
             # The function forked, and its child has come back here instead of exiting. Nothing here belongs to it.
             os._exit(0 if error is None else 1)

@@ -22,7 +22,7 @@ from onduty._runtime.lanes import Lane
 from onduty._runtime.recovery import Recovery
 from onduty._runtime.runner import TIMED_OUT, Runner
 from onduty._runtime.term import Term
-from onduty._runtime.threads import spawn
+from onduty._runtime.threads import spawn, stay_behind
 from onduty.clock import Clock, Wakeup
 from onduty.errors import StoreUnavailable, TermLost
 from onduty.events import Events
@@ -136,12 +136,14 @@ class Scheduler:
                 self._turn()
                 if not self._is_done():
                     self._clock.wait(self._wake, self._until_next())
+                    stay_behind(self._term.me.pid)
         except TermLost:
             self.term_lost = True
         except Exception as error:  # noqa: BLE001  # whatever it is, the term must end and say why
             self.fault = f"the scheduler failed: {type(error).__name__}: {error}"
             self._events.emit(ev.EngineFault(self._clock.now(), self._term.app, self.fault))
         finally:
+            self._abandon(self._unwritten)
             self._halt_all(self._closing or self.fault or "the term was lost")
             self._runner.stop()
             self.is_over = True
@@ -157,6 +159,7 @@ class Scheduler:
             except StoreUnavailable as error:
                 self._hold(error)
                 self._clock.wait(self._wake, LONGEST_WAIT)
+                stay_behind(self._term.me.pid)
                 continue
             self._desk.open_agenda(marks)
             self._note_lost(found.lost)
@@ -214,9 +217,13 @@ class Scheduler:
         if not self._term.holds():
             # In doubt we do not lead: nothing starts, and what has finished is told when it is known what was lost.
             self._unwritten = [step for step in steps if isinstance(step[0], Finish)]
+            self._abandon(steps)
             raise TermLost(f"term {self._term.number} is over: its lock is no longer ours")
         try:
             accepted = self._term.journal.write(self._term.number, [step[0] for step in steps])
+        except TermLost:
+            self._abandon(steps)
+            raise
         except StoreUnavailable as error:
             self._unwritten = steps
             self._hold(error)
@@ -228,6 +235,12 @@ class Scheduler:
                     self._desk.refused(run)
                 elif then == "start":
                     self._start(run)
+
+    def _abandon(self, steps: list[Step]) -> None:
+        """What was decided and never written will not start, so it must not count as running either."""
+        for _, then, run in steps:
+            if run is not None and then != "note":
+                self._desk.refused(run)
 
     def _start(self, run: Execution) -> None:
         timeout = run.declared.options.timeout

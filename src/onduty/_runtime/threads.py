@@ -8,10 +8,13 @@ an :class:`Offload`.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
+
+from onduty._runtime import forks
 
 T = TypeVar("T")
 
@@ -27,6 +30,23 @@ def spawn(name: str, target: Callable[..., Any], *args: Any) -> threading.Thread
     thread = threading.Thread(target=target, args=args, name=f"onduty-{name}", daemon=True)
     thread.start()
     return thread
+
+
+def stay_behind(home: int) -> None:
+    """Go no further in a process other than ``home`` (a pid), unless the caller is the one that forked it.
+
+    A forked child has none of its parent's threads, but a copy of every greenlet; these would run the parent's slots
+    once more, and lead. A copy is parked for good: unwound, it would run users' ``finally`` blocks twice.
+    """
+    if os.getpid() != home and is_patched() and not forks.is_survivor():
+        import gevent
+
+        _parked.append(gevent.getcurrent())  # collected, it would be unwound
+        while True:
+            gevent.get_hub().switch()
+
+
+_parked: list[Any] = []
 
 
 class Offload(Protocol):

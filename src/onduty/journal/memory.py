@@ -18,6 +18,8 @@ from onduty.errors import StoreUnavailable, TermLost
 from onduty.journal import Begin, Claim, Entry, Finish, Lost, Outcome, Passed, RunRecord, Seen
 from onduty.process import ProcessId
 
+PRUNE_STEP = 1000
+
 
 class _Row:
     __slots__ = ("attempt", "entry", "finish", "outcome", "owner", "started_at", "term")
@@ -63,7 +65,7 @@ class MemoryJournal:
     def begin_term(self, floor: int, now: int) -> int:
         with self._opened():
             newest = max(floor, self._term)
-            self._term = newest + 1 if newest else now // SECOND
+            self._term = newest + 1 if newest else max(now // SECOND, 1)
             return self._term
 
     def write(self, term: int, entries: Sequence[Entry]) -> list[bool]:
@@ -97,15 +99,16 @@ class MemoryJournal:
     def prune(self, keep_runs: int, before: int) -> int:
         with self._opened():
             seen: Counter[str] = Counter()
-            doomed: set[str] = set()
+            doomed: list[str] = []
             for run_id in reversed(self._order):
                 row = self._rows[run_id]
                 seen[row.entry.task] += 1
                 if row.finish is not None and (seen[row.entry.task] > keep_runs or row.finish.at < before):
-                    doomed.add(run_id)
+                    doomed.append(run_id)
+            doomed = doomed[-PRUNE_STEP:]  # the oldest
             for run_id in doomed:
                 del self._rows[run_id]
-            self._order = deque(run_id for run_id in self._order if run_id not in doomed)
+            self._order = deque(run_id for run_id in self._order if run_id in self._rows)
             return len(doomed)
 
     def state(self, task: str) -> str:
@@ -128,7 +131,8 @@ class MemoryJournal:
     def _claim(self, term: int, claim: Claim) -> bool:
         known = self._rows.get(claim.run_id)
         if known is not None:
-            return known.term == term
+            # Perhaps it is asked for again: it had been accepted, and only the answer was lost.
+            return _is_repeated(known, term, claim.task, claim.slot)
         if claim.slot is not None:
             if claim.slot <= self._marks.get(claim.task, claim.slot - 1):
                 return False
@@ -154,7 +158,7 @@ class MemoryJournal:
     def _passed(self, term: int, passed: Passed) -> bool:
         known = self._rows.get(passed.run_id)
         if known is not None:
-            return known.term == term
+            return _is_repeated(known, term, passed.task, passed.last)
         if passed.last <= self._marks.get(passed.task, passed.last - 1):
             return False
         self._marks[passed.task] = passed.last
@@ -188,11 +192,19 @@ class MemoryJournal:
         self._rows[entry.run_id] = _Row(entry, term, self._me)
         self._order.append(entry.run_id)
         if len(self._order) > self._keep:
-            oldest = self._order.popleft()
-            if self._rows[oldest].outcome is None:
-                self._order.append(oldest)
-            else:
-                del self._rows[oldest]
+            self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        for place, run_id in enumerate(self._order):  # the first, unless something old still runs
+            if self._rows[run_id].outcome is not None:
+                del self._order[place], self._rows[run_id]
+                return
+
+
+def _is_repeated(row: _Row, term: int, task: str, slot: int | None) -> bool:
+    entry = row.entry
+    known = entry.last if isinstance(entry, Passed) else entry.slot
+    return (row.term, entry.task, known) == (term, task, slot)
 
 
 def _record(row: _Row) -> RunRecord:

@@ -8,6 +8,7 @@ each); a killed process loses nothing.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -56,7 +57,7 @@ class SqliteJournal:
     def begin_term(self, floor: int, now: int) -> int:
         def work(session: Session) -> int:
             newest = max(floor, _newest_term(session))
-            number = newest + 1 if newest else now // SECOND
+            number = newest + 1 if newest else max(now // SECOND, 1)
             session.cursor.execute(
                 "insert into terms select ?, ?, ?, coalesce(max(id), 0) + 1 from runs", (number, self._me, now)
             )
@@ -100,17 +101,17 @@ class SqliteJournal:
 
     def prune(self, keep_runs: int, before: int) -> int:
         def work(session: Session) -> int:
-            execute = session.cursor.execute
-            doomed = {row[0]: row[1] for row in execute(_TOO_OLD, (before, PRUNE_STEP))}
-            for task, rows in execute("select id, rows from tasks where rows > ?", (keep_runs,)).fetchall():
+            cursor = session.cursor
+            doomed: dict[int, int] = dict(cursor.execute(_TOO_OLD, (before, PRUNE_STEP)))
+            for task, surplus in cursor.execute(_CROWDED, (keep_runs, keep_runs)).fetchall():
                 room = PRUNE_STEP - len(doomed)
                 if room <= 0:
                     break
-                doomed.update((row[0], task) for row in execute(_TOO_MANY, (task, min(rows - keep_runs, room))))
-            session.cursor.executemany("delete from runs where id = ?", [(number,) for number in doomed])
-            session.cursor.executemany(
-                "update tasks set rows = rows - 1 where id = ?", [(task,) for task in doomed.values()]
-            )
+                doomed.update((run, task) for (run,) in cursor.execute(_TOO_MANY, (task, surplus, room)))
+            cursor.executemany("delete from runs where id = ?", ((run,) for run in doomed))
+            gone = Counter(doomed.values())
+            cursor.executemany("update tasks set rows = rows - ? where id = ?", ((n, task) for task, n in gone.items()))
+            cursor.execute(_FORGET_TERMS)
             return len(doomed)
 
         return self._file.write(work)
@@ -138,33 +139,14 @@ class SqliteJournal:
     # One entry each
 
     def _claim(self, session: Session, term: int, claim: Claim) -> bool:
-        execute, task = session.cursor.execute, _task_id(session, claim.task)
-        if not _move_mark(session, task, claim.slot):
-            return self._is_mine(session, term, claim.run_id)
-        execute(
-            "insert or ignore into runs(run_id, task, slot, slots, term, attempt, created_at, started_at, kwargs)"
-            " values (?, ?, ?, 1, ?, ?, ?, ?, ?)",
-            (
-                claim.run_id,
-                task,
-                claim.slot,
-                term,
-                int(claim.begin),
-                claim.at,
-                claim.at if claim.begin else None,
-                claim.kwargs,
-            ),
-        )
-        if session.cursor.rowcount != 1:
-            return self._is_mine(session, term, claim.run_id)
-        execute("update tasks set rows = rows + 1 where id = ?", (task,))
-        return True
-
-    @staticmethod
-    def _is_mine(session: Session, term: int, run_id: str) -> bool:
-        """Whether a claim that is asked for again had been accepted, and only its answer was lost."""
-        row = session.cursor.execute("select term from runs where run_id = ?", (run_id,)).fetchone()
-        return bool(row and row[0] == term)
+        task, slot, at = _task_id(session, claim.task), claim.slot, claim.at
+        began = at if claim.begin else None
+        row = (claim.run_id, slot, None, 1, term, int(claim.begin), at, began, None, None, claim.kwargs)
+        if _insert(session, task, slot, row):
+            return True
+        # Perhaps it is asked for again: it had been accepted, and only the answer was lost.
+        session.cursor.execute(_REPEATED, (claim.run_id, term, task, slot))
+        return session.cursor.fetchone() is not None
 
     def _begin(self, session: Session, term: int, begin: Begin) -> bool:
         session.cursor.execute(
@@ -195,27 +177,12 @@ class SqliteJournal:
         return True
 
     def _passed(self, session: Session, term: int, passed: Passed) -> bool:
-        task = _task_id(session, passed.task)
-        if not _move_mark(session, task, passed.last):
-            return self._is_mine(session, term, passed.run_id)
-        session.cursor.execute(
-            "insert into runs"
-            "(run_id, task, slot, first_slot, slots, term, attempt, created_at, ended_at, outcome, kwargs)"
-            " values (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, '{}')",
-            (
-                passed.run_id,
-                task,
-                passed.last,
-                passed.first,
-                passed.count,
-                term,
-                passed.at,
-                passed.at,
-                passed.outcome.value,
-            ),
-        )
-        session.cursor.execute("update tasks set rows = rows + 1 where id = ?", (task,))
-        return True
+        task, last, at = _task_id(session, passed.task), passed.last, passed.at
+        row = (passed.run_id, last, passed.first, passed.count, term, 0, at, None, at, passed.outcome.value, "{}")
+        if _insert(session, task, last, row):
+            return True
+        session.cursor.execute(_REPEATED, (passed.run_id, term, task, last))
+        return session.cursor.fetchone() is not None
 
     def _seen(self, session: Session, term: int, seen: Seen) -> bool:
         task = _task_id(session, seen.task)
@@ -245,8 +212,27 @@ class SqliteJournal:
         return self._file.read(work)
 
 
+# The row is made only if the slot is later than the mark, and the mark moves only if the row was made.
+_INSERT = (
+    "insert into runs(run_id, slot, first_slot, slots, term, attempt, created_at, started_at, ended_at, outcome,"
+    " kwargs, task) select ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, id from tasks"
+    " where id = ? and (? is null or last_slot is null or last_slot < ?) on conflict do nothing"
+)
+_MOVE_MARK = "update tasks set rows = rows + 1, last_slot = coalesce(?, last_slot) where id = ?"
+_REPEATED = "select 1 from runs where run_id = ? and term = ? and task = ? and slot is ?"
+
 _TOO_OLD = "select id, task from runs where ended_at < ? order by ended_at limit ?"
-_TOO_MANY = "select id from runs where task = ? and ended_at is not null order by id limit ?"
+_CROWDED = "select id, rows - ? from tasks where rows > ?"
+# Of the oldest rows of a task, as many as there are too many, those that have ended.
+_TOO_MANY = (
+    "select id from (select id, ended_at from runs where task = ? order by id limit ?)"
+    " where ended_at is not null order by id limit ?"
+)
+# A term's runs have ids below the first_run of the next: a run that begins again takes the newest term.
+_FORGET_TERMS = (
+    "delete from terms where term < (select max(term) from terms"
+    " where first_run <= coalesce((select min(id) from runs), first_run))"
+)
 
 
 def _newest_term(session: Session) -> int:
@@ -262,14 +248,14 @@ def _task_id(session: Session, name: str) -> int:
     return number
 
 
-def _move_mark(session: Session, task: int, slot: int | None) -> bool:
-    """The mark only moves forward; without a slot there is none to move."""
-    if slot is None:
-        return True
-    session.cursor.execute(
-        "update tasks set last_slot = ? where id = ? and (last_slot is null or last_slot < ?)", (slot, task, slot)
-    )
-    return session.cursor.rowcount == 1
+def _insert(session: Session, task: int, slot: int | None, row: tuple[Any, ...]) -> bool:
+    """Make the row and move the mark, or neither. Without a slot there is no mark to move."""
+    cursor = session.cursor
+    cursor.execute(_INSERT, (*row, task, slot, slot))
+    if cursor.rowcount != 1:
+        return False
+    cursor.execute(_MOVE_MARK, (slot, task))
+    return True
 
 
 def _record(row: tuple[Any, ...]) -> RunRecord:

@@ -13,7 +13,7 @@ walk near a change of the clocks can answer with an instant of the past, or leav
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone, tzinfo
 from typing import ClassVar
@@ -84,13 +84,13 @@ class Cron:
         return next((slots.last for slots in self._backward(instant - _CENTURY, instant)), None)
 
     def between(self, after: int, until: int) -> Slots | None:
-        total: Slots | None = None
+        found, count = [], 0
         for slots in self._forward(after + 1, until):
-            first, count = (total.first, total.count) if total else (slots.first, 0)
-            total = Slots(first, slots.last, count + slots.count)
-            if total.count >= COUNT_LIMIT:
-                return Slots(first, next(self._backward(after + 1, until)).last, COUNT_LIMIT)
-        return total
+            found.append(slots)
+            count += slots.count
+            if count >= COUNT_LIMIT:
+                return Slots(found[0].first, next(self._backward(after + 1, until)).last, COUNT_LIMIT)
+        return _joined(found)
 
     # Time is walked in days of UTC, and only those that a matching date of the zone can touch: the date itself and its
     # two neighbours, since an offset from UTC is less than 24 hours.
@@ -117,56 +117,55 @@ class Cron:
 
     def _within(self, low: int, high: int, day: int) -> Slots | None:
         """The slots from ``low`` to ``high``, both within that day of UTC."""
-        begin, end = self._local(day * _DAY), self._local(day * _DAY + _DAY - 1)
-        offset = _offset(self._local(day * _DAY - 1))
-        if begin.fold or _offset(end) != offset:
-            slots = [slot for slot in self._on_day_of_change(day) if low <= slot <= high]
-            return Slots(slots[0], slots[-1], len(slots)) if slots else None
-        total: Slots | None = None
-        times = self._line.times
+        begin, end = day * _DAY, day * _DAY + _DAY - 1
+        offset = self._offset(begin - 1)
+        if self._offset(end) != offset:
+            return self._around(self._change(begin - 1, end), low, high)
+        if self._local(begin).fold:  # the day begins in an hour that repeats: the clocks changed the day before
+            return self._around(self._change(begin - _DAY, end), low, high)
+        return self._steady(low, high, offset)
+
+    def _steady(self, low: int, high: int, offset: int) -> Slots | None:
+        """The slots from ``low`` to ``high`` if the wall shows UTC + ``offset`` all the while."""
+        parts, times = [], self._line.times
         for date in range((low + offset) // _DAY, (high + offset) // _DAY + 1):
             midnight = date * _DAY - offset
             start, stop = bisect_left(times, low - midnight), bisect_right(times, high - midnight)
             if start < stop and self._line.matches(date):
-                first, count = (total.first, total.count) if total else (midnight + times[start], 0)
-                total = Slots(first, midnight + times[stop - 1], count + stop - start)
-        return total
+                parts.append(Slots(midnight + times[start], midnight + times[stop - 1], stop - start))
+        return _joined(parts)
 
-    def _on_day_of_change(self, day: int) -> list[int]:
-        """All slots of a day of UTC in which the clocks change, or which begins in an hour that repeats.
+    def _around(self, change: int, low: int, high: int) -> Slots | None:
+        """The slots from ``low`` to ``high`` if the clocks change at ``change`` and at no other time near.
 
         No zone of the database has two changes within three days.
         """
-        begin, end = day * _DAY, day * _DAY + _DAY - 1
-        change = self._change(begin - 1, end)
-        slots: set[int] = set()
-        for low, high in ((begin, change - 1), (change, end)):
-            offset = _offset(self._local(low))
-            slots.update(wall - offset for wall in self._walls(low + offset, high + offset))
+        before, after = self._offset(change - 1), self._offset(change)
+        parts, resume = [self._steady(low, min(high, change - 1), before)], change
         if self._is_fixed:
-            slots = {slot for slot in slots if not self._local(slot).fold}
-            before, after = _offset(self._local(change - 1)), _offset(self._local(change))
-            if change <= end and self._walls(change + before, change + after - 1):
-                slots.add(change)
-        return sorted(slots)
-
-    def _walls(self, low: int, high: int) -> list[int]:
-        """The times of the line as the clock on the wall shows them, from ``low`` to ``high``."""
-        dates = [date for date in range(low // _DAY, high // _DAY + 1) if self._line.matches(date)]
-        walls = (date * _DAY + time for date in dates for time in self._line.times)
-        return [wall for wall in walls if low <= wall <= high]
+            resume += max(0, before - after)  # over the times that occurred before the change already
+            is_skipped = after > before and self._steady(change, change + after - before - 1, before)
+            if is_skipped and low <= change <= high:
+                parts.append(Slots(change, change, 1))
+                resume += 1  # what else comes due at the change is the same slot
+        return _joined([*parts, self._steady(max(low, resume), high, after)])
 
     def _change(self, low: int, high: int) -> int:
-        """The first instant after ``low`` with another offset; ``high + 1`` if there is none up to ``high``."""
-        before, later = _offset(self._local(low)), range(low + 1, high + 1)
-        return low + 1 + bisect_left(later, True, key=lambda instant: _offset(self._local(instant)) != before)
+        """The first instant after ``low`` whose offset is that of ``high`` and not that of ``low``."""
+        after, later = self._offset(high), range(low + 1, high + 1)
+        return low + 1 + bisect_left(later, True, key=lambda instant: self._offset(instant) == after)
+
+    def _offset(self, instant: int) -> int:
+        """How far the clock on the wall is ahead of UTC, in microseconds."""
+        offset = self._local(instant).utcoffset()
+        assert offset is not None  # find_zone() lets in only zones that know
+        return offset // _MICROSECOND
 
     def _local(self, instant: int) -> datetime:
         return to_datetime(instant, self.zone)
 
 
-def _offset(local: datetime) -> int:
-    """Ahead of UTC, in microseconds."""
-    offset = local.utcoffset()
-    assert offset is not None  # find_zone() lets in only zones that know
-    return offset // _MICROSECOND
+def _joined(parts: Iterable[Slots | None]) -> Slots | None:
+    """Spans in order as one."""
+    found = [part for part in parts if part]
+    return Slots(found[0].first, found[-1].last, sum(part.count for part in found)) if found else None

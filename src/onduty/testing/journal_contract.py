@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from onduty.errors import TermLost
-from onduty.journal import Begin, Claim, Finish, Journal, Lost, Outcome, Passed, Seen
+from onduty.journal import Begin, Claim, Finish, Journal, Lost, Outcome, Passed, RunRecord, Seen
 from onduty.process import ProcessId, this_process
 
 ME = this_process()
@@ -40,6 +40,11 @@ class JournalContract:
         assert journal.begin_term(41, NOW) == 42
         assert journal.begin_term(7, NOW) == 43
 
+    def test_no_term_is_0_even_at_the_beginning_of_time(self, journal: Journal) -> None:
+        """0 means that there was none; a clock moved by hand may stand at the epoch."""
+        assert [journal.begin_term(0, 0), journal.begin_term(0, 0)] == [1, 2]
+        assert journal.term() == 2
+
     def test_a_slot_is_claimed_once(self, journal: Journal) -> None:
         """The second claim of a slot is refused, in the same batch and later."""
         term = journal.begin_term(0, NOW)
@@ -62,6 +67,30 @@ class JournalContract:
 
         assert journal.write(term, [_claim("a", 10), _claim("free", None)]) == [True, True]
         assert len(journal.recent()) == 2
+
+    def test_a_refused_claim_moves_no_mark(self, journal: Journal) -> None:
+        """A run id that is taken is refused for another slot or task: it is not the same claim."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim("a", 10)])
+
+        assert journal.write(term, [_claim("a", 11), _claim("a", 10, task="other"), _claim("a", None)]) == [False] * 3
+        assert journal.marks() == {"task": 10}
+        assert journal.write(term, [_claim("b", 11)]) == [True]
+
+    def test_a_claim_of_an_older_term_is_not_the_same_claim(self, journal: Journal) -> None:
+        """The next leader may not start what its predecessor was given, though it knows the run's id."""
+        journal.write(journal.begin_term(0, NOW), [_claim("a", 10)])
+        term = journal.begin_term(0, NOW)
+
+        assert journal.write(term, [_claim("a", 10)]) == [False]
+
+    def test_a_run_without_a_slot_moves_no_mark(self, journal: Journal) -> None:
+        """Services and triggered runs: any number of them."""
+        term = journal.begin_term(0, NOW)
+
+        assert journal.write(term, [_claim("a", None), _claim("b", None)]) == [True, True]
+        assert journal.marks() == {}
+        assert [record.slot for record in journal.recent()] == [None, None]
 
     def test_of_many_threads_one_gets_the_slot(self, journal: Journal) -> None:
         """Claims are decided one after the other, whoever asks."""
@@ -115,6 +144,51 @@ class JournalContract:
         journal.write(term, [Finish("a", Outcome.SUCCEEDED, NOW)])
         assert journal.write(term, [Begin("a", 3, NOW)]) == [False]
 
+    def test_a_row_tells_the_whole_story(self, journal: Journal) -> None:
+        """Who, when, with what, and how it ended; the start is that of the last attempt."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [Claim("a", "task", 10, NOW, begin=False, kwargs='{"user":3}')])
+        queued = _found(journal, "a")
+        journal.write(term, [Begin("a", 1, NOW + 1)])
+        journal.write(term, [Begin("a", 2, NOW + 2), Finish("a", Outcome.SUCCEEDED, NOW + 3, result='"done"')])
+
+        assert (queued.attempt, queued.started_at, queued.ended_at, queued.outcome) == (0, None, None, None)
+        assert _found(journal, "a") == RunRecord(
+            run_id="a",
+            task="task",
+            slot=10,
+            first_slot=10,
+            slots=1,
+            term=term,
+            attempt=2,
+            process=ME,
+            created_at=NOW,
+            started_at=NOW + 2,
+            ended_at=NOW + 3,
+            outcome=Outcome.SUCCEEDED,
+            kwargs='{"user":3}',
+            result='"done"',
+            error=None,
+        )
+        assert journal.get("unheard of") is None
+
+    def test_a_queued_run_is_taken_over_by_the_next_leader(self, journal: Journal) -> None:
+        """From then on it is of the new term."""
+        journal.write(journal.begin_term(0, NOW), [_claim("a", None, begin=False)])
+        term = journal.begin_term(0, NOW)
+
+        assert [record.attempt for record in journal.unfinished()] == [0]
+        assert journal.write(term, [Begin("a", 1, NOW)]) == [True]
+        assert _found(journal, "a").term == term
+
+    def test_unfinished_rows_come_oldest_first(self, journal: Journal) -> None:
+        """Queued and running ones alike, of all tasks; ranges of slots have ended."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim("c", None), _passed("p", 1, 5), _claim("b", 9, begin=False), _claim("a", 10)])
+        journal.write(term, [Finish("c", Outcome.STOPPED, NOW), _claim("x", 1, task="other")])
+
+        assert [record.run_id for record in journal.unfinished()] == ["b", "a", "x"]
+
     def test_a_range_of_slots_is_one_row_and_moves_the_mark(self, journal: Journal) -> None:
         """A million missed slots are told in one row."""
         term = journal.begin_term(0, NOW)
@@ -165,6 +239,28 @@ class JournalContract:
         assert [record.run_id for record in journal.recent()] == ["r10", "r9"]
         assert journal.write(term, [_claim("again", 3)]) == [False]
 
+    def test_pruning_counts_back_from_the_newest_row(self, journal: Journal) -> None:
+        """An old run that is still going on does not cost a newer one its row."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim("old", 1), _claim("b", 2), _claim("c", 3)])
+        journal.write(term, [Finish("b", Outcome.SUCCEEDED, NOW), Finish("c", Outcome.SUCCEEDED, NOW)])
+
+        assert journal.prune(keep_runs=2, before=0) == 0
+        assert journal.prune(keep_runs=1, before=0) == 1
+        assert [record.run_id for record in journal.recent()] == ["c", "old"]
+
+    def test_pruning_goes_in_steps(self, journal: Journal) -> None:
+        """So that a large clean-up holds up nobody's claim."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim(f"{n}", n, task=f"task {n % 2}") for n in range(1, 2501)])
+        journal.write(term, [Finish(f"{n}", Outcome.SUCCEEDED, NOW) for n in range(1, 2501)])
+
+        steps = list(iter(lambda: journal.prune(keep_runs=5, before=0), 0))
+
+        assert (sum(steps), max(steps) <= 1000) == (2490, True)
+        assert [record.run_id for record in journal.recent(limit=20)] == [f"{n}" for n in range(2500, 2490, -1)]
+        assert journal.marks() == {"task 0": 2500, "task 1": 2499}
+
     def test_state_is_kept_and_fenced(self, journal: Journal) -> None:
         """An older term's assignment is refused and changes nothing."""
         old = journal.begin_term(0, NOW)
@@ -182,6 +278,19 @@ class JournalContract:
         assert journal.state("task") == '{"seen":1}'
         journal.set_state(term, "task", '{"seen":3}')
         assert journal.state("task") == '{"seen":3}'
+
+    def test_it_may_be_opened_and_closed_again(self, journal: Journal) -> None:
+        """Both are harmless twice, and what was written stays."""
+        term = journal.begin_term(0, NOW)
+        journal.write(term, [_claim("a", 10)])
+
+        journal.open(ME)
+        journal.close()
+        journal.close()
+        journal.open(ME)
+
+        assert journal.term() == term
+        assert journal.write(term, [Finish("a", Outcome.SUCCEEDED, NOW)]) == [True]
 
     def test_another_process_sees_it_all_and_can_not_end_our_runs(self, journal: Journal) -> None:
         """A journal that forgets with its process has no other to show."""

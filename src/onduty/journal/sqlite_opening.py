@@ -1,0 +1,135 @@
+"""How a SQLite file becomes a journal of ours, whoever else is opening it: made, recognised, or refused with a remedy.
+
+A file of another program, of a newer onduty, or a damaged one is left as it is. Whether it is ours is asked through
+SQLite, never by reading the file: closing a plain descriptor would drop the locks of a connection in this process.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import time
+from pathlib import Path
+
+from onduty.errors import ConfigError, OnDutyError, StoreUnavailable
+from onduty.journal import sqlite_schema
+
+_WAL_BYTES = 16 * 1024 * 1024  # what a checkpoint leaves of a log that a long reader let grow
+_DAMAGED = ("not a database", "malformed")
+_SET_ASIDE = "stop the app and move the file away, together with its -wal and -shm"
+_REMEDIES = (
+    ("full", "free some space there"),
+    ("lock", "another process holds it: look for a backup or a shell with an open transaction"),
+    ("readonly", "let this user write the file and its folder"),
+    ("unable to open", "let this user write the folder, on a disk that is not mounted read-only"),
+    ("I/O error", "look at the disk and at the kernel's log"),
+    *((sign, _SET_ASIDE) for sign in _DAMAGED),
+    ("no such", f"another program changed its tables: {_SET_ASIDE}"),
+)
+
+
+def make_file(path: Path) -> tuple[int, int]:
+    """Make the file, empty, if it is missing; see to it that it is a file and nobody else's to read.
+
+    Answers its device and inode number, which name it for as long as somebody has it open.
+    """
+    try:
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            pass  # and it is not opened here, see above
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigError(f"{path} is not a regular file: choose another dir, or move it away")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            os.chmod(path, 0o600)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{path} can't be made or used: {error.strerror}; let this user write its folder, and free some space"
+        ) from error
+    return found.st_dev, found.st_ino
+
+
+def connect(path: Path, *, synchronous: str, busy_seconds: float) -> sqlite3.Connection:
+    """A connection to the file that :func:`make_file` has seen, as a journal of the present version in WAL mode.
+
+    Raises:
+        ConfigError: It is not a journal, is damaged, or was made by a newer onduty.
+        StoreUnavailable: It can't be opened now.
+    """
+    connection = None
+    try:
+        # mode=rw: should the file go away right now, SQLite must not make one that others can read.
+        connection = sqlite3.connect(
+            f"{path.as_uri()}?mode=rw",
+            uri=True,
+            timeout=busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        _prepare(connection, path, time.monotonic() + busy_seconds)
+        connection.execute(f"pragma synchronous = {synchronous}")
+        connection.execute(f"pragma journal_size_limit = {_WAL_BYTES}")
+        return connection
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.DatabaseError) and any(sign in str(error) for sign in _DAMAGED):
+            raise ConfigError(f"{path} is not a journal or is damaged ({error}): {_SET_ASIDE}") from error
+        if is_of_the_file(error):
+            raise explained(path, error) from error
+        raise
+
+
+def is_of_the_file(error: BaseException) -> bool:
+    """Whether the file or its disk is to blame; SQLite's other errors are mistakes of ours and stay what they are."""
+    return type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
+
+
+def explained(path: Path, error: BaseException) -> OnDutyError:
+    """What to raise instead of SQLite's error: it names the file and the remedy."""
+    remedy = next((remedy for sign, remedy in _REMEDIES if sign in str(error)), "see SQLite's message")
+    return StoreUnavailable(f"{path}: {error}; {remedy}")
+
+
+def _prepare(connection: sqlite3.Connection, path: Path, deadline_mono: float) -> None:
+    while True:
+        try:
+            _make_journal(connection, path)
+            return
+        except sqlite3.OperationalError as error:
+            # The switch to WAL does not wait for others by itself, it fails.
+            if not _is_locked(error) or time.monotonic() > deadline_mono:
+                raise
+        _wait_for_others(connection)
+
+
+def _make_journal(connection: sqlite3.Connection, path: Path) -> None:
+    version = sqlite_schema.version(connection)
+    if version is None:
+        raise ConfigError(f"{path} is a database of another program: choose another dir, or move the file away")
+    if version > sqlite_schema.LATEST:
+        raise ConfigError(
+            f"{path} was written by a newer onduty (its tables are version {version}, this one knows"
+            f" {sqlite_schema.LATEST}): install that version, or choose another dir"
+        )
+    if connection.execute("pragma journal_mode").fetchone()[0] != "wal":
+        connection.execute("pragma journal_mode = wal")
+    if version < sqlite_schema.LATEST:
+        sqlite_schema.migrate(connection, version)
+    connection.execute("select max(term) from terms").fetchone()
+
+
+def _is_locked(error: sqlite3.OperationalError) -> bool:
+    return "lock" in str(error)
+
+
+def _wait_for_others(connection: sqlite3.Connection) -> None:
+    """Until whoever writes now has ended. It waits in C, since ``time.sleep`` may be gevent's, of another thread."""
+    try:
+        connection.execute("begin immediate")
+        connection.execute("rollback")
+    except sqlite3.OperationalError as error:
+        if not _is_locked(error):
+            raise

@@ -1,0 +1,152 @@
+"""An app whose background work writes down what it does; run by real servers in ``tests/servers``.
+
+Each process appends JSON lines to the file ``FACTS`` in the folder named by ``PROBE_FOLDER``, so that the leaders
+themselves say when they led (``begin``, ``beat``, ``end``, on the machine's monotonic clock) and which slots they ran
+(``slot``). A file named ``do`` there makes the next run of ``mischief`` do what it says; while a file named ``hang``
+exists, the service ``stubborn`` does not listen.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from onduty import Context, OnDuty
+
+FOLDER = Path(os.environ.get("PROBE_FOLDER", "."))
+FACTS = "facts.jsonl"
+EVERY = 0.1
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def tell(kind: str, **more: Any) -> None:
+    """One fact, in one write. Opened anew each time: some runs close all descriptors on purpose."""
+    line = json.dumps({"kind": kind, "pid": os.getpid(), "t": time.monotonic_ns(), **more}) + "\n"
+    file = os.open(FOLDER / FACTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(file, line.encode())
+    finally:
+        os.close(file)
+
+
+app = Flask(__name__)
+duty = OnDuty(app)
+
+
+@duty.service
+def watch(ctx: Context) -> None:
+    """Its beats are the interval in which this worker led."""
+    tell("begin", term=ctx.term)
+    while ctx.sleep(0.02):
+        tell("beat", term=ctx.term)
+    tell("end", term=ctx.term)
+
+
+@duty.service
+def stubborn(ctx: Context) -> None:
+    tell("stubborn", term=ctx.term, run=ctx.run_id)
+    while ctx.sleep(0.05):
+        while (FOLDER / "hang").exists():
+            tell("hanging", term=ctx.term, run=ctx.run_id)
+            time.sleep(0.05)
+
+
+@duty.every(seconds=EVERY)
+def tick(ctx: Context) -> None:
+    tell_slot("tick", ctx)
+
+
+@duty.every(seconds=EVERY, offset=EVERY / 2, missed="skip")
+def tock(ctx: Context) -> None:
+    tell_slot("tock", ctx)
+
+
+def tell_slot(task: str, ctx: Context) -> None:
+    assert ctx.slot is not None
+    tell("slot", task=task, term=ctx.term, slot=(ctx.slot - _EPOCH) // timedelta(microseconds=1))
+
+
+@duty.every(seconds=EVERY)
+def mischief(ctx: Context) -> None:
+    taken = FOLDER / f"do.{os.getpid()}"
+    try:
+        (FOLDER / "do").rename(taken)  # by one run only
+    except FileNotFoundError:
+        return
+    deed = taken.read_text()
+    tell("deed", deed=deed, term=ctx.term, run=ctx.run_id)
+    DEEDS[deed]()
+
+
+def fail() -> None:
+    raise RuntimeError("on purpose")
+
+
+def leave() -> None:
+    sys.exit(3)
+
+
+def fork() -> None:
+    if os.fork() == 0:
+        tell("heir")
+        # In C, for good: where gunicorn's own greenlets turn in the child too, they end it when its parent dies.
+        natively_sleep(60)
+        os._exit(0)
+
+
+def natively_sleep(seconds: float) -> None:
+    monkey = sys.modules.get("gevent.monkey")
+    (monkey.get_original("time", "sleep") if monkey else time.sleep)(seconds)
+
+
+def fork_and_sleep() -> None:
+    """Under gevent all greenlets are copied into the child, and get their turn while it sleeps."""
+    if os.fork() == 0:
+        tell("sleeper")
+        time.sleep(0.4)
+        os._exit(0)
+
+
+def fork_and_return() -> None:
+    if os.fork() == 0:
+        tell("returning")
+
+
+def spawn() -> None:
+    child = subprocess.Popen(["sleep", "60"], close_fds=False)
+    tell("heir", child=child.pid)
+
+
+def close_all() -> None:
+    os.closerange(3, 4096)
+
+
+DEEDS = {
+    "fail": fail,
+    "leave": leave,
+    "fork": fork,
+    "fork and return": fork_and_return,
+    "fork and sleep": fork_and_sleep,
+    "spawn": spawn,
+    "close all": close_all,
+}
+
+
+@app.get("/")
+def index() -> str:
+    return str(os.getpid())
+
+
+@app.get("/slow")
+def slow() -> str:
+    tell("slow")
+    time.sleep(4)
+    return str(os.getpid())
