@@ -35,7 +35,8 @@ class Wakeup:
     __slots__ = ("_changed", "_flag")
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        # Reentrant: a signal handler that sets it may have interrupted this very thread in the middle of set().
+        self._changed = threading.Condition(threading.RLock())
         self._flag = False
 
     def is_set(self) -> bool:

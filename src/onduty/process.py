@@ -82,7 +82,7 @@ def kill(process: ProcessId) -> bool:
         return False
     try:
         pidfd = os.pidfd_open(process.pid)
-    except ProcessLookupError:
+    except (OSError, OverflowError):  # gone, or a number that never was a process
         return False
     try:
         if not is_alive(process):
@@ -107,7 +107,8 @@ _HAS_PROC = Path("/proc/self/stat").exists()
 
 def _stat(pid: int) -> _Stat | None:
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
+        # Whoever names a process may cut a character in two; the name is not what we look for.
+        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError, PermissionError, NotADirectoryError):
         return None
     # The command name stands in parentheses and may itself hold spaces and parentheses.

@@ -44,60 +44,76 @@ import json, sys
 from onduty.journal import Claim
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
-journal = SqliteJournal(sys.argv[1])
-journal.open(this_process())
-print("open", flush=True)
+path, name = sys.argv[1:]
+journal = SqliteJournal(path)
+print("ready", flush=True)
 sys.stdin.readline()
+journal.open(this_process())
 term, mine = journal.term(), []
-for first in range(1, int(sys.argv[2]) + 1, 5):
+for first in range(1, 2001, 5):
     slots = range(first, first + 5)
-    claims = [Claim(f"{sys.argv[3]}-{slot}", "task", slot, 0) for slot in slots]
+    claims = [Claim(f"{name}-{slot}", "task", slot, 0) for slot in slots]
     mine += [slot for slot, ok in zip(slots, journal.write(term, claims)) if ok]
 print(json.dumps(mine))
 journal.close()
 """
 
+OPEN_ALL = """
+import sys
+from onduty.journal.sqlite import SqliteJournal
+from onduty.process import this_process
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(40):
+    journal = SqliteJournal(f"{sys.argv[1]}.{number}")
+    journal.open(this_process())
+    assert journal.term() == 0
+    journal.close()
+"""
+
+
+def _at_once(program: str, path: Path, processes: int) -> list[str]:
+    """What each of so many processes says in the end; all begin when all are there."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(path), str(number)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]
+    try:
+        for process in started:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        for process in started:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        answers = [process.communicate(timeout=60) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+            process.communicate()
+    assert [error for _, error in answers if error] == []
+    return [answer for answer, _ in answers]
+
 
 def test_eight_processes_that_claim_the_same_slots_share_them_out(journal: SqliteJournal, path: Path) -> None:
     """Each slot goes to one of them, and nobody is told that the database is locked."""
     journal.begin_term(0, NOW)
-    claimers = [
-        subprocess.Popen(
-            [sys.executable, "-c", CLAIM_ALL, str(path), "2000", str(number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(8)
-    ]
-    for claimer in claimers:
-        assert claimer.stdout is not None
-        assert claimer.stdout.readline() == "open\n"
-    answers = [claimer.communicate("go\n", timeout=60) for claimer in claimers]
 
-    assert [error for _, error in answers if error] == []
-    claimed = [slot for answer, _ in answers for slot in json.loads(answer)]
-    assert sorted(claimed) == list(range(1, 2001))
+    shares = [json.loads(answer) for answer in _at_once(CLAIM_ALL, path, 8)]
+
+    assert sorted(slot for share in shares for slot in share) == list(range(1, 2001))
+    assert sum(bool(share) for share in shares) > 1  # else they did not meet at all
 
 
 def test_many_processes_may_make_the_file_at_once(path: Path) -> None:
-    """The first start of an app with many workers."""
-    openers = [
-        subprocess.Popen(
-            [sys.executable, "-c", CLAIM_ALL, str(path), "0", "x"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(6)
-    ]
-
-    answers = [opener.communicate("go\n", timeout=60) for opener in openers]
-
-    assert [error for _, error in answers if error] == []
-    assert {answer for answer, _ in answers} == {"open\n[]\n"}
+    """The first start of an app with many workers; and the last to leave puts nobody out who just comes."""
+    assert _at_once(OPEN_ALL, path, 6) == [""] * 6
 
 
 def test_the_file_is_nobody_else_s_to_read(journal: SqliteJournal, path: Path) -> None:

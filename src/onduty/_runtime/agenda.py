@@ -79,11 +79,11 @@ class Agenda:
         plan = self._plans.get(name)
         return plan.slot if plan else None
 
-    def due(self, now: int) -> list[Due]:
-        """Everything that has come due by ``now``, each task once, the longest due first."""
-        found = []
+    def due(self, now: int, at_most: int | None = None) -> list[Due]:
+        """What has come due by ``now``, each task once, the longest due first; the rest stays due."""
+        found: list[Due] = []
         heap = self._heap
-        while heap and heap[0][0] <= now:
+        while heap and heap[0][0] <= now and len(found) != at_most:
             _, name, slot = heapq.heappop(heap)
             found.append(self._take(self._plans[name], slot, now))
         return found

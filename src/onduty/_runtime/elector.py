@@ -209,8 +209,9 @@ class Elector:
             self._wait(COOL_DOWN)
 
     def _take_office(self) -> tuple[int, Scheduler]:
-        last, now = self._election.last(), self._clock.now()
-        number = self._journal.begin_term(last.term if last else 0, now)
+        last = self._election.last()
+        number = self._journal.begin_term(last.term if last else 0, self._clock.now())
+        now = self._clock.now()
         self._election.began(number, now)
         clean = bool(last and last.clean)
         term = Term(self._app, number, number, self._journal, self._election.still_mine, self._me, clean)

@@ -220,6 +220,6 @@ def _keep_for_ever(session: Session) -> None:
     import ctypes
 
     _kept.append(session)
-    # A list dies with the interpreter, which would then close the connection after all: a child that outlives its parent
-    # would write back, and delete, a log that others have replaced since.
+    # A list dies with the interpreter, which would then close the connection after all: a child that outlives its
+    # parent would write back, and delete, a log that others have replaced since.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))

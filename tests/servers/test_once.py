@@ -1,0 +1,147 @@
+"""One leader at any time, every slot once, none forgotten: whatever is done to a gunicorn server."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from support.leadership import gaps
+from support.once_site import OnceSite, children, load
+from support.processes import Running, is_living
+from support.waiting import throughout
+
+LOAD_SECONDS = 30.0 if os.environ.get("ONDUTY_LONG") else 15.0
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> OnceSite:
+    return OnceSite(tmp_path)
+
+
+def end(server: Running) -> None:
+    """As a supervisor does: ask, and wait until all of it has gone."""
+    server.signal(signal.SIGTERM)
+    server.wait(40)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "kills"), [("gthread", [], 20), ("gevent", ["--preload"], 5)], ids=["gthread", "gevent"]
+)
+def test_a_killed_leader_is_followed_by_one_other(site: OnceSite, kind: str, options: list[str], kills: int) -> None:
+    """
+    kill -9 at random moments, some of them within milliseconds of the last take-over: one worker goes on each time,
+    never two at once, and each slot of the grid ran once or stands in the journal as lost or missed.
+    """
+    dice = random.Random(f"kill -9 {kind}")
+    with site.gunicorn(kind, *options, workers=3) as server:
+        killed: list[int] = []
+        for _ in range(kills):
+            leader = site.leads(but=killed)
+            time.sleep(dice.uniform(0, 0.25))  # the moment is what varies, nothing is waited for
+            os.kill(leader, signal.SIGKILL)
+            killed.append(leader)
+        site.leads(but=killed)
+        site.all_goes_on()
+        end(server)
+
+    found = site.check()
+    assert [tenure.pid for tenure in found[:kills]] == killed
+
+
+def test_a_reload_hands_over_at_once_though_old_workers_are_kept_busy(site: OnceSite) -> None:
+    """
+    HUP five times, while each generation still answers requests of 4 s: the case that stops every recipe whose lock
+    belongs to the process. An old worker lets go at once, and a new one goes on; never two, no slot forgotten.
+    """
+    with site.gunicorn("gthread") as server, load(site, *["/slow"] * 4, "/", "/"):
+        generations = [site.leads()]
+        for _ in range(5):
+            old = children(server)
+            site.busy(old)
+            hung_up = time.monotonic_ns()
+            server.signal(signal.SIGHUP)
+            generations.append(site.leads(but=[*old, *generations]))
+            assert time.monotonic_ns() - hung_up < 10_000_000_000
+        assert any(is_living(pid) for pid in old), "the old generation was to be busy still"
+        site.all_goes_on()
+        end(server)
+
+    assert len(set(generations)) == 6
+    assert max(gaps(site.check())) < 3
+
+
+def test_workers_that_serve_twenty_requests_each_hand_over_without_a_hole(site: OnceSite) -> None:
+    """``--max-requests 20`` under load: workers come and go all the time, and the work goes from hand to hand."""
+    with site.gunicorn("gthread", "--max-requests", "20", "--max-requests-jitter", "10") as server:
+        site.leads()
+        with load(site, "/") as statuses:
+            throughout(lambda: not server.has_ended, LOAD_SECONDS, what="the server serves", interval=0.2)
+        site.all_goes_on()
+        end(server)
+
+    assert len(site.check()) > 5
+    assert set(statuses) == {200}
+
+
+@pytest.mark.parametrize("kind", ["sync", "gthread"])
+def test_orphans_of_a_killed_master_do_not_lead_a_dead_server(site: OnceSite, kind: str) -> None:
+    """
+    The master is killed, and its workers, of which a sync one lives on for long, let go; the server that a supervisor
+    starts in its place leads within seconds.
+    """
+    with site.gunicorn(kind) as first:
+        site.leads()
+        orphans = children(first)
+        first.signal(signal.SIGKILL)
+        with site.gunicorn(kind) as second:
+            leader = site.leads(but=orphans, timeout=10)
+            assert leader in children(second)
+            site.all_goes_on()
+            assert {fact["pid"] for fact in site.facts("end")} <= set(orphans)
+            end(second)
+
+    site.check()
+
+
+def test_a_leader_that_is_frozen_and_released_goes_on_alone(site: OnceSite) -> None:
+    """A stopped process keeps its lock: nobody else leads meanwhile, and it goes on in its term, no slot forgotten."""
+    with site.gunicorn("gthread") as server:
+        leader = site.leads()
+        os.kill(leader, signal.SIGSTOP)
+        stopped = time.monotonic_ns()
+        try:
+            throughout(
+                lambda: all(fact["pid"] == leader for fact in site.facts("begin")), 3.0, what="nobody else leads"
+            )
+        finally:
+            os.kill(leader, signal.SIGCONT)
+        site.all_goes_on(pid=leader)
+        end(server)
+
+    assert site.leads(after=stopped) == leader
+    assert len(site.check()) <= 2  # the other worker may have had a turn while the server ended
+
+
+def test_a_leader_frozen_for_ten_seconds_is_replaced_where_that_was_asked_for(site: OnceSite) -> None:
+    """``ONDUTY_FROZEN_LEADER=kill``: a standby kills the stopped leader after 10 s, no sooner, and goes on."""
+    with site.gunicorn("gthread", ONDUTY_FROZEN_LEADER="kill") as server:
+        leader = site.leads()
+        site.all_goes_on()
+        os.kill(leader, signal.SIGSTOP)
+        stopped = time.monotonic_ns()
+        try:
+            site.leads(but=[leader], timeout=25)
+        finally:
+            if is_living(leader):
+                os.kill(leader, signal.SIGCONT)
+        next_began = min(fact["t"] for fact in site.facts("begin") if fact["pid"] != leader)
+        site.all_goes_on()
+        end(server)
+
+    assert 9 < (next_began - stopped) / 1e9 < 20
+    site.check()
