@@ -183,7 +183,7 @@ def _living(names: Iterable[str] | None = None) -> Iterator[tuple[int, int, int]
         if not name.isdigit():
             continue
         try:
-            stat = Path("/proc", name, "stat").read_text()
+            stat = Path("/proc", name, "stat").read_text(errors="replace")  # a name may be cut within a letter
         except (FileNotFoundError, ProcessLookupError):
             continue
         state, parent, _group, session = stat[stat.rindex(")") + 2 :].split()[:4]

@@ -29,6 +29,13 @@ def test_a_task_never_seen_runs_its_current_slot_at_once_then_on_its_grid() -> N
     assert agenda.next_at() == NOW + 10 * SECOND
 
 
+def test_a_task_never_seen_has_missed_nothing() -> None:
+    """Its current slot is run, also where missed slots are skipped."""
+    (due,) = opened(TEN, None, NOW + 3, missed="skip").due(NOW + 3)
+
+    assert (due.run, due.passed) == ((NOW,), None)
+
+
 def test_a_cron_never_seen_waits_and_asks_to_be_remembered() -> None:
     """Its mark is written at once, so that a slot due while the leader changes is not forgotten."""
     agenda = Agenda(NOW + 1)

@@ -116,6 +116,22 @@ def test_many_processes_may_make_the_file_at_once(path: Path) -> None:
     assert _at_once(OPEN_ALL, path, 6) == [""] * 6
 
 
+def test_a_file_that_is_being_made_by_another_process_is_waited_for(path: Path) -> None:
+    """SQLite does not wait by itself when it switches to its log; the other holds the file for a moment only."""
+    path.touch()
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("begin immediate")
+    let_go = threading.Timer(0.2, other.close)
+    let_go.start()
+    journal = SqliteJournal(path)
+
+    journal.open(this_process())
+
+    let_go.join()
+    assert journal.term() == 0
+    journal.close()
+
+
 def test_the_file_is_nobody_else_s_to_read(journal: SqliteJournal, path: Path) -> None:
     """State and arguments of runs may be private."""
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

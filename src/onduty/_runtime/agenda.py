@@ -32,14 +32,16 @@ class Due:
 
 
 class _Plan:
-    __slots__ = ("jitter", "missed", "name", "schedule", "slot", "window")
+    __slots__ = ("jitter", "missed", "name", "on_time_from", "schedule", "slot", "window")
 
-    def __init__(self, name: str, schedule: Schedule, options: Options) -> None:
+    def __init__(self, name: str, schedule: Schedule, options: Options, began: int) -> None:
         self.name = name
         self.schedule = schedule
         self.missed: Missed = options.missed
         self.window = round(options.missed_window * SECOND)
         self.jitter = round(options.jitter * SECOND)
+        self.on_time_from = began
+        """Slots before this one came due while nobody was on duty."""
         self.slot: int | None = None
         """The earliest slot nobody has decided about."""
 
@@ -61,11 +63,12 @@ class Agenda:
         Answers the mark to write down for a task that was never seen and does not run at once: without it, the next
         leader would take it for new again and forget a slot that came due in between.
         """
-        plan = self._plans[name] = _Plan(name, schedule, options)
+        plan = self._plans[name] = _Plan(name, schedule, options, self._began)
         if mark is not None:
             plan.slot = schedule.next_after(mark)
         elif schedule.runs_when_first_seen:
             plan.slot = schedule.latest(self._began)
+            plan.on_time_from = self._began if plan.slot is None else plan.slot
         else:
             plan.slot = schedule.next_after(self._began)
         self._push(plan)
@@ -94,7 +97,7 @@ class Agenda:
         if following is None or plan.due_at(following) > now:
             plan.slot = following
             self._push(plan)
-            if slot >= self._began:
+            if slot >= plan.on_time_from:
                 return Due(plan.name, (slot,))
             return self._late(plan, slot, slot, now)
         newest = schedule.latest(now)
@@ -110,7 +113,7 @@ class Agenda:
     def _late(self, plan: _Plan, first: int, newest: int, now: int) -> Due:
         """Slots that came due while nobody was on duty, or while the leader was held up."""
         schedule, oldest = plan.schedule, now - plan.window
-        during_term = newest >= self._began
+        during_term = newest >= plan.on_time_from
         if newest < oldest or (plan.missed == "skip" and not during_term):
             return Due(plan.name, (), passed=schedule.between(first - 1, newest))
         run = _newest(schedule, max(first, oldest), newest) if plan.missed == "all" else (newest,)

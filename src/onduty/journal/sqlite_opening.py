@@ -126,9 +126,9 @@ def _is_locked(error: sqlite3.OperationalError) -> bool:
 
 
 def _wait_for_others(connection: sqlite3.Connection) -> None:
-    """Until whoever writes now has ended. It waits in C, since ``time.sleep`` may be gevent's, of another thread."""
+    """Until those who use the file now have ended. It waits in C: ``time.sleep`` may be gevent's, of another thread."""
     try:
-        connection.execute("begin immediate")
+        connection.execute("begin exclusive")
         connection.execute("rollback")
     except sqlite3.OperationalError as error:
         if not _is_locked(error):
