@@ -86,6 +86,9 @@ class Elector:
     def leave(self, why: str) -> None:
         """Begin to stop; returns at once, and is safe in a signal handler: it takes no lock."""
         self._leaving = self._leaving or why
+        self._ring()
+
+    def _ring(self) -> None:
         # A run that closed all descriptors took the bell too, and its number may be somebody's file by now.
         with contextlib.suppress(OSError):
             if forks.is_ours(self._bell):
@@ -220,6 +223,7 @@ class Elector:
         self._complained = False
         self._sentry.forget()
         self._events.emit(ev.TermBegan(now, self._app, number))
+        scheduler.when_over = self._ring
         scheduler.start()
         return number, scheduler
 

@@ -12,7 +12,7 @@ tasks are held, services go on, and what came due meanwhile is late, not lost.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from onduty import events as ev
@@ -41,7 +41,7 @@ class Scheduler:
     """Turns from :meth:`start` until :meth:`close` and the grace given there.
 
     ``beat`` grows with every turn and is what a standby watches. ``term_lost`` and ``fault`` ask the elector to end the
-    term. ``is_over``: the loop has ended; what still runs then is in :attr:`lingering`.
+    term. ``is_over``, told to ``when_over``: the loop has ended; what still runs then is in :attr:`lingering`.
     """
 
     def __init__(self, term: Term, lanes: Sequence[Lane], clock: Clock, events: Events, runner: Runner) -> None:
@@ -64,6 +64,7 @@ class Scheduler:
         self.term_lost = False
         self.fault: str | None = None
         self.is_over = False
+        self.when_over: Callable[[], None] = lambda: None
 
     # Called from other threads
 
@@ -147,6 +148,7 @@ class Scheduler:
             self._halt_all(self._closing or self.fault or "the term was lost")
             self._runner.stop()
             self.is_over = True
+            self.when_over()
 
     def _open(self) -> None:
         """What a term begins with, tried until the journal answers."""
