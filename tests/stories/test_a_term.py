@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable
 from onduty.journal import Claim, RunRecord
 from onduty.journal.memory import MemoryJournal
+from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
 from onduty.tasks import Task
 from onduty.testing import ManualClock
@@ -355,6 +357,29 @@ def test_a_leader_that_lost_the_lock_starts_nothing_more(stage: Stage) -> None:
 
     assert scheduler.term_lost
     eventually(stopped.is_set)
+
+
+def test_a_journal_deleted_under_a_term_ends_it_and_the_next_goes_beyond(stage: Stage, tmp_path: Path) -> None:
+    """Else the old file and a new one could both accept a slot; and tasks must not be held for ever."""
+    path = tmp_path / "journal.sqlite3"
+    journal = SqliteJournal(path)
+    journal.open(this_process())
+    stage.journal = journal  # type: ignore[assignment]
+
+    @stage.duty.every(seconds=1)
+    def beat() -> None: ...
+
+    scheduler = _until(stage, "beat", 2)
+    path.unlink()
+    tick(stage, lambda: scheduler.is_over)
+    assert scheduler.term_lost
+
+    journal.open(this_process())
+    journal.begin_term(scheduler._term.number, 0)
+    _until(stage, "beat", 2)
+    for one in stage.schedulers:
+        stage.end(one)
+    journal.close()
 
 
 def test_state_goes_on_in_the_next_term(stage: Stage) -> None:

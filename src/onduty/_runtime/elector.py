@@ -27,7 +27,7 @@ from onduty._runtime.term import Term
 from onduty._runtime.threads import stay_behind
 from onduty.clock import Clock, Wakeup
 from onduty.election import Election
-from onduty.errors import StoreUnavailable
+from onduty.errors import StoreUnavailable, TermLost
 from onduty.events import Events
 from onduty.journal import Journal
 from onduty.process import ProcessId
@@ -123,7 +123,7 @@ class Elector:
             while self._leaving is None:
                 try:
                     self._round()
-                except StoreUnavailable as error:
+                except (StoreUnavailable, TermLost) as error:
                     self._complain(error)
                     self._election.resign()
                     self._wait(COOL_DOWN)
@@ -212,6 +212,7 @@ class Elector:
             self._wait(COOL_DOWN)
 
     def _take_office(self) -> tuple[int, Scheduler]:
+        self._journal.open(self._me)  # harmless, unless the file was deleted or replaced since
         last = self._election.last()
         number = self._journal.begin_term(last.term if last else 0, self._clock.now())
         now = self._clock.now()
@@ -304,7 +305,7 @@ class Elector:
         with contextlib.suppress(BlockingIOError):
             os.read(self._bell_in, 64)
 
-    def _complain(self, error: StoreUnavailable) -> None:
+    def _complain(self, error: Exception) -> None:
         if not self._complained:
             self._complained = True
             self._events.emit(ev.JournalFailed(self._clock.now(), self._app, str(error)))

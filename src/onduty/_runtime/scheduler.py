@@ -156,6 +156,7 @@ class Scheduler:
             self.beat += 1
             self._wake.clear()
             try:
+                self._reconnect()
                 marks = self._term.journal.marks()
                 found = self._recovery.look(self._clock.now(), first=True)
             except StoreUnavailable as error:
@@ -222,6 +223,7 @@ class Scheduler:
             self._abandon(steps)
             raise TermLost(f"term {self._term.number} is over: its lock is no longer ours")
         try:
+            self._reconnect()
             accepted = self._term.journal.write(self._term.number, [step[0] for step in steps])
         except TermLost:
             self._abandon(steps)
@@ -303,6 +305,11 @@ class Scheduler:
             self._desk.steps.append((Lost(record.run_id, now), "note", None))
             facts = (record.task, record.run_id, record.slot, record.attempt, record.term)
             self._events.emit(ev.RunLost(now, self._term.app, *facts))
+
+    def _reconnect(self) -> None:
+        """After a failure: a file that was deleted or replaced is opened anew, and that one does not know our term."""
+        if self._held:
+            self._term.journal.open(self._term.me)
 
     def _hold(self, error: StoreUnavailable) -> None:
         if not self._held:
