@@ -23,12 +23,13 @@ for name in sys.argv[1:]:
     os.waitpid(child, 0)
 """
 
-MILLISECONDS_TO_IMPORT = """
-import sys, time
+SHARE_OF_FLASK = """
+import time
+began = time.process_time()
 import flask
-before = time.process_time()
+flask_here = time.process_time()
 import onduty
-print((time.process_time() - before) * 1000)
+print((time.process_time() - flask_here) / (flask_here - began))
 """
 
 
@@ -45,23 +46,18 @@ def test_every_module_can_be_imported_first() -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-def test_importing_onduty_beside_flask_takes_at_most_25_ms_of_processor_time(tmp_path: Path) -> None:
-    """What each worker pays at start, over Flask alone. The best of several: other work on the machine only adds."""
+def test_importing_onduty_costs_a_worker_little_beside_flask(tmp_path: Path) -> None:
+    """At most 0.4 of what Flask itself takes, in the same process; the milliseconds are in the benchmarks."""
     # From byte code, as an installed package is loaded, whatever this test's own environment says of writing it.
     environ = {**os.environ, "PYTHONPYCACHEPREFIX": str(tmp_path)}
     environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    taken = []
+    shares = []
     for _ in range(7):
         done = subprocess.run(
-            [sys.executable, "-c", MILLISECONDS_TO_IMPORT],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=True,
-            env=environ,
+            [sys.executable, "-c", SHARE_OF_FLASK], capture_output=True, text=True, timeout=60, check=True, env=environ
         )
-        taken.append(float(done.stdout))
-        if taken[-1] <= 25:
+        shares.append(float(done.stdout))
+        if shares[-1] <= 0.4:
             break
 
-    assert min(taken) <= 25
+    assert min(shares) <= 0.4

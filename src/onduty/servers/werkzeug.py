@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -18,22 +19,32 @@ from onduty.servers._serving import heard, orphaned
 
 def watch(life: Lifecycle) -> None:
     """``BaseWSGIServer.serve_forever`` is the evidence; its socket listens already."""
-    when_imported("werkzeug.serving", lambda module: _wrap(life, module))
+    mind_the_reloader = reloader_minder(life)
+    when_imported("werkzeug.serving", lambda module: _wrap(life, module, mind_the_reloader))
 
 
-def mind_the_reloader(life: Lifecycle) -> None:
-    """In a reloader's child the parent's death is a sign: nobody would reload or end the child any more."""
-    if os.environ.get("WERKZEUG_RUN_MAIN") == "true":
-        life.add_sign(orphaned(os.getppid(), "reloader"))
+def reloader_minder(life: Lifecycle) -> Callable[[], None]:
+    """What to call when this process serves: in a reloader's child the parent's death becomes a sign.
+
+    Nobody would reload or end the child any more. The parent is noted now, at declaration: by then it may be gone.
+    """
+    me, parent = os.getpid(), os.getppid()
+
+    def mind() -> None:
+        # The variable is inherited by whatever the child starts or forks, which has another parent, free to end.
+        if os.environ.get("WERKZEUG_RUN_MAIN") == "true" and os.getpid() == me:
+            life.add_sign(orphaned(parent, "reloader"))
+
+    return mind
 
 
-def _wrap(life: Lifecycle, module: ModuleType) -> None:
+def _wrap(life: Lifecycle, module: ModuleType, mind_the_reloader: Callable[[], None]) -> None:
     serve_forever = module.BaseWSGIServer.serve_forever
 
     @functools.wraps(serve_forever)
     def with_evidence(self: Any, *args: Any, **kwargs: Any) -> None:
         if heard(life, "Werkzeug", "werkzeug.serving.BaseWSGIServer.serve_forever"):
-            mind_the_reloader(life)
+            mind_the_reloader()
         serve_forever(self, *args, **kwargs)
 
     module.BaseWSGIServer.serve_forever = with_evidence
