@@ -1,0 +1,103 @@
+"""The Flask app that gunicorn serves in the benchmarks; ``BENCH_…`` in the environment says which side it is.
+
+``BENCH_SIDE=duty``: with onduty, as a user would write it. ``plain``: Flask alone. ``flock``: a thread of each worker
+waits in a blocking ``flock`` and, once it has it, is "the leader": the least that any take-over can do. That side
+imports onduty too, so that its workers have the same memory to be freed when they are killed.
+
+``BENCH_TASKS``: how many tasks of 60 s there are. ``BENCH_BURN``: seconds of CPU that a task of 100 ms burns.
+"""
+
+from __future__ import annotations
+
+import _socket
+import json
+import os
+import time
+from typing import Any
+
+from flask import Flask
+
+from benchmarks.burning import EVERY, burn
+
+SIDE = os.environ["BENCH_SIDE"]
+app = Flask(__name__)
+
+
+@app.get("/")
+def index() -> str:
+    return "hello"
+
+
+def ring(what: str, **more: Any) -> None:
+    """Tell the measuring process, with the instant on the clock that all processes of this machine share.
+
+    A socket of C's own module: it blocks nobody, be it called in a greenlet or in a native thread.
+    """
+    message = {"what": what, "pid": os.getpid(), "at": time.monotonic_ns(), **more}
+    bell = _socket.socket(_socket.AF_UNIX, _socket.SOCK_DGRAM)
+    try:
+        bell.sendto(json.dumps(message).encode(), os.environ["BENCH_BELL"])
+    except OSError:
+        pass  # nobody listens any more: the measurement is over
+    finally:
+        bell.close()
+
+
+def with_onduty() -> None:
+    from onduty import Context, OnDuty
+    from onduty.events import TermBegan, TermEnded, WorkerReady
+
+    duty = OnDuty(app, dir=os.environ["BENCH_DIR"])
+    duty.on(WorkerReady)(lambda event: ring("ready"))
+    duty.on(TermBegan)(lambda event: ring("term", number=event.term))
+    duty.on(TermEnded)(lambda event: ring("end", number=event.term))
+
+    if "BENCH_SERVICE" in os.environ:
+
+        @duty.service
+        def collector(ctx: Context) -> None:
+            ring("service")
+            while ctx.sleep(1):
+                pass
+            ring("service over")
+
+    for number in range(int(os.environ.get("BENCH_TASKS", "0"))):
+        duty.every(seconds=60, name=f"task-{number}")(lambda: None)
+
+    seconds = float(os.environ.get("BENCH_BURN", "0"))
+    if seconds:
+
+        @duty.every(seconds=EVERY)
+        def busy() -> None:
+            burn(seconds)
+
+
+def with_flock() -> None:
+    import fcntl
+    import sys
+    import threading
+
+    import onduty.duty
+    import onduty.journal.sqlite  # noqa: F401  # for its memory only
+
+    lock = os.open(f"{os.environ['BENCH_DIR']}.lock", os.O_RDWR | os.O_CREAT)
+
+    def wait() -> None:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ring("term")
+
+    ring("ready")
+    if "gevent.monkey" in sys.modules:
+        from gevent import get_hub
+
+        get_hub().threadpool.spawn(wait)  # a native thread: a greenlet that blocks in flock would block the worker
+    else:
+        threading.Thread(target=wait, daemon=True).start()
+
+
+if SIDE == "duty":
+    with_onduty()
+elif SIDE == "flock":
+    with_flock()
+else:
+    ring("ready")
