@@ -31,8 +31,8 @@ def run(quick: bool) -> Report:
         rows += _handed_over(kind, "1", "HUP, --preload", _hup, times)
     notes = [
         f"{times} of each, 4 workers; median (least..greatest). Ratio: to the bar.",
-        "Without --preload gunicorn tells all old workers to go when the new ones have only just begun to import the",
-        "app; until one of these serves there is no candidate. That span is printed as: no worker there.",
+        "gunicorn tells all old workers to go when the new ones have only just begun to import the app. How much of",
+        "that span the old leader did not wait for is printed as: no worker there.",
     ]
     return Report("Hand-over, ms", notes, rows)
 

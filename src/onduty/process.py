@@ -61,6 +61,21 @@ def is_alive(process: ProcessId) -> bool | None:
     return stat.started == process.started and stat.state not in "ZX"
 
 
+def children(pid: int) -> list[ProcessId]:
+    """The living children of a process seen from here; empty where the kernel does not list them (proc(5))."""
+    found = []
+    for listed in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            pids = listed.read_text().split()
+        except OSError:
+            continue  # gone meanwhile
+        for child in map(int, pids):
+            stat = _stat(child)
+            if stat is not None and stat.state not in "ZX":
+                found.append(ProcessId(*_place(), pid=child, started=stat.started))
+    return found
+
+
 def is_stopped(process: ProcessId) -> bool:
     """Whether that process is held by SIGSTOP or a tracer. Certain when true."""
     stat = _stat(process.pid)

@@ -53,8 +53,8 @@ TABLE: dict[str, Row] = {
     "._runtime": row(),
     "._runtime.*": row(*PLAIN_DATA, "._runtime", "._runtime.*", lazily=("gevent",)),
     # who am I
-    ".servers": row(".errors", "._runtime.lifecycle", ".servers.*"),
-    ".servers.*": row(".errors", "._runtime.lifecycle", ".servers", ".servers.*"),
+    ".servers": row(".errors", ".process", "._runtime.lifecycle", ".servers.*"),
+    ".servers.*": row(".errors", ".process", "._runtime.lifecycle", ".servers", ".servers.*"),
     # the composition root: knows all, loads only what is used
     ".duty": row(
         *PLAIN_DATA,

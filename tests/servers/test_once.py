@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from onduty._runtime import policy
 from support.leadership import gaps
 from support.once_site import OnceSite, children, load
 from support.processes import Running, is_living
-from support.waiting import throughout
+from support.waiting import eventually, throughout
 
 LOAD_SECONDS = 30.0 if os.environ.get("ONDUTY_LONG") else 15.0
 
@@ -73,6 +74,39 @@ def test_a_reload_hands_over_at_once_though_old_workers_are_kept_busy(site: Once
 
     assert len(set(generations)) == 6
     assert max(gaps(site.check())) < 3
+
+
+@pytest.mark.parametrize("kind", ["gthread", "gevent"])
+def test_a_reload_leaves_no_hole_while_the_new_workers_import(site: OnceSite, kind: str) -> None:
+    """
+    gunicorn tells the old workers to leave when the new ones have only begun to import an app that takes two seconds
+    for it: the leader stays on duty until one of them can go on. When the server ends, nobody is waited for.
+    """
+    with site.gunicorn(kind, "--graceful-timeout", "30", PROBE_IMPORT_SECONDS="2") as server:
+        leader = site.leads()
+        old = children(server)
+        server.signal(signal.SIGHUP)
+        site.leads(but=old)
+        eventually(lambda: not is_living(leader), what="the old leader has ended")
+        site.all_goes_on()
+        told = time.monotonic_ns()
+        end(server)
+
+    assert time.monotonic_ns() - told < policy.MOST_PATIENCE * 1e9
+    assert max(gaps(site.check())) < 1
+
+
+def test_the_only_worker_does_not_wait_for_one_that_comes_when_it_has_gone(site: OnceSite) -> None:
+    """With one worker and ``--max-requests`` gunicorn starts the next one only after the end of this one."""
+    with site.gunicorn("gthread", "--graceful-timeout", "30", "--max-requests", "3", workers=1) as server:
+        leader = site.leads()
+        told = time.monotonic_ns()
+        with load(site, "/"):
+            site.leads(but=[leader])
+        assert time.monotonic_ns() - told < policy.MOST_PATIENCE * 1e9
+        end(server)
+
+    site.check()
 
 
 def test_workers_that_serve_twenty_requests_each_hand_over_without_a_hole(site: OnceSite) -> None:

@@ -3,7 +3,7 @@
 Each process appends JSON lines to the file ``FACTS`` in the folder named by ``PROBE_FOLDER``, so that the leaders
 themselves say when they led (``begin``, ``beat``, ``end``, on the machine's monotonic clock) and which slots they ran
 (``slot``). A file named ``do`` there makes the next run of ``mischief`` do what it says; while a file named ``hang``
-exists, the service ``stubborn`` does not listen.
+exists, the service ``stubborn`` does not listen. ``PROBE_IMPORT_SECONDS``: how long the import takes.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def tell(kind: str, **more: Any) -> None:
         os.close(file)
 
 
+time.sleep(float(os.environ.get("PROBE_IMPORT_SECONDS", "0")))  # as the import of a large app does
 app = Flask(__name__)
 duty = OnDuty(app)
 

@@ -18,6 +18,17 @@ def test_a_standby_hurries_only_after_an_end_of_file(since_vacant: float | None,
 
 
 @pytest.mark.parametrize(
+    ("grace", "limit", "seconds"),
+    [(10.0, 30.0, 10.0), (10.0, 15.0, 4.0), (4.0, 5.0, 0.0), (8.0, 8.0, 0.0), (1.0, None, 10.0)],
+)
+def test_waiting_for_a_successor_and_grace_fit_into_the_servers_own_time(
+    grace: float, limit: float | None, seconds: float
+) -> None:
+    """Both come before the moment at which the server kills the worker."""
+    assert policy.patience(grace, limit) == seconds
+
+
+@pytest.mark.parametrize(
     ("signs", "reason"),
     [
         (Signs(), None),

@@ -109,6 +109,20 @@ def test_a_zombie_is_dead(start: Start) -> None:
     assert kill(name) is False
 
 
+def test_the_living_children_of_a_process_are_named(start: Start) -> None:
+    """The zombie among them is not; a process that is not there has none."""
+    _, name = start()
+    ended, of_the_ended = start()
+    os.kill(ended.pid, signal.SIGKILL)
+    eventually(lambda: is_alive(of_the_ended) is False, what="a zombie")
+
+    found = process.children(os.getpid())
+
+    assert name in found
+    assert ended.pid not in [one.pid for one in found]
+    assert process.children(2**22 + 1) == []
+
+
 def test_a_number_that_was_given_to_another_process_is_not_that_process(start: Start) -> None:
     """The start time tells them apart: the one that is meant is dead, and the other one is not killed for it."""
     child, name = start()

@@ -54,6 +54,7 @@ class Elector:
         events: Events,
         life: Lifecycle,
         grace: float,
+        patience: float,
         kill_frozen: bool,
         recruit: Callable[[Term], Scheduler],
     ) -> None:
@@ -66,6 +67,7 @@ class Elector:
         self._events = events
         self._life = life
         self._grace = grace
+        self._patience = patience
         self._recruit = recruit
         self._sentry = Sentry(app, clock, events, election, kill_frozen)
         self._selector: selectors.BaseSelector = selectors.DefaultSelector()
@@ -74,6 +76,7 @@ class Elector:
             forks.keep_from_children(descriptor)
         self._selector.register(self._bell_in, selectors.EVENT_READ, self._hear_bell)
         self._leaving: str | None = None
+        self._told_mono: float | None = None
         self._past: list[Scheduler] = []
         self._complained = False
         self.scheduler: Scheduler | None = None
@@ -176,6 +179,8 @@ class Elector:
                         continue
                     self._sentry.nobody_answers(now)
                 else:
+                    if line.offered:
+                        self._consider(line)
                     self._sentry.hear(line.take_answers())
                     if now >= next_ask:
                         next_ask = now + policy.ASK_EVERY
@@ -187,6 +192,14 @@ class Elector:
                 line.close()
         if self._leaving is None:
             self._lead()
+
+    def _consider(self, line: Line) -> None:
+        """Accept what the leader offers, unless this worker has been told to leave as well."""
+        self._clock.wait(Wakeup(), policy.SECOND_LOOK)
+        stay_behind(self._me.pid)
+        self._life.look()
+        if self._leaving is None:
+            line.accept()
 
     # Leading
 
@@ -202,7 +215,7 @@ class Elector:
             raise
         why = "a fault"
         try:
-            why = self._hold_office(scheduler)
+            why = self._hold_office(scheduler, hub)
         except OSError as error:
             why = f"its descriptors were closed: {error}"
             raise
@@ -238,7 +251,7 @@ class Elector:
             )
             return None
 
-    def _hold_office(self, scheduler: Scheduler) -> str:
+    def _hold_office(self, scheduler: Scheduler, hub: Hub | None) -> str:
         """Serve the hub until there is a reason to stop, then until the runs have ended or ``grace`` is over."""
         renew_at = 0.0
         holds = True
@@ -249,13 +262,28 @@ class Elector:
             now = self._clock.mono()
             if now >= renew_at:
                 renew_at, holds = now + policy.RENEW_EVERY, self._election.still_mine()
-            seen = policy.Signs(self._leaving, holds, scheduler.term_lost, scheduler.fault)
+            leaving = self._leaving if self._leaving is None or not self._awaits_successor(hub, now) else None
+            seen = policy.Signs(leaving, holds, scheduler.term_lost, scheduler.fault)
             reason = policy.why_step_down(seen)
             if reason and why is None:
                 why = reason
                 scheduler.close(reason, self._grace if policy.deserves_grace(seen) else 0.0)
         ended = policy.Signs(self._leaving, holds, scheduler.term_lost, scheduler.fault)
         return why or policy.why_step_down(ended) or "the scheduler ended"
+
+    def _awaits_successor(self, hub: Hub | None, now: float) -> bool:
+        """Told to leave: whether to stay on duty, because another worker is about to come and none has accepted yet.
+
+        Otherwise nobody would be on duty for as long as the workers of a reload import the app.
+        """
+        if self._told_mono is None:
+            self._told_mono = now
+        since = now - self._told_mono
+        if hub is None or hub.accepted or since >= self._patience or not self._life.successors():
+            return False
+        if since >= policy.OFFER_AFTER:
+            hub.offer()
+        return True
 
     def _end_term(self, scheduler: Scheduler, hub: Hub | None, number: int, why: str) -> None:
         scheduler.close(why, 0.0)

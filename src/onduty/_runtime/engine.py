@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from onduty import events as ev
-from onduty._runtime import forks
+from onduty._runtime import forks, policy
 from onduty._runtime.elector import Elector
 from onduty._runtime.execution import Scope, StateBox
 from onduty._runtime.hub import ask
@@ -108,6 +108,7 @@ class Engine:
                 events=self.events,
                 life=self._life,
                 grace=grace,
+                patience=self._patience(grace),
                 kill_frozen=self.settings.frozen_leader == "kill",
                 recruit=self._recruit,
             )
@@ -122,13 +123,17 @@ class Engine:
     def stop(self) -> None:
         self.leave()
         if self._elector is not None:
-            self._clock.wait(self._elector.resigned, self.settings.grace + 2)
+            grace = self.settings.grace
+            self._clock.wait(self._elector.resigned, self._patience(grace) + grace + 2)
 
     def _in_child(self) -> None:
         if self._journal is not None:
             self._journal.forget_in_child()
         _left_behind.append((self._journal, self._elector, self._local))
         self._forget()
+
+    def _patience(self, grace: float) -> float:
+        return policy.patience(grace, self._life.grace_limit)
 
     def _check_grace(self) -> float:
         limit, grace = self._life.grace_limit, self.settings.grace

@@ -5,8 +5,8 @@ unlinked, so
 there is no instant without it. Standbys stay connected; the end-of-file tells them of a crash and of a hand-over
 alike. End-of-file is not "lock free" (measured: still busy in 19 of 99 kills), so it only says: try now.
 
-One question exists, ``{}``, and its answer is who leads and how often the leader's loop has turned. A line of JSON
-each.
+A line of JSON each way: ``{}`` asks, and the answer is who leads and how often the leader's loop has turned. A leader
+that was told to leave says ``{"offer": true}``, and a standby that stays says ``{"accept": true}``.
 Everything here is non-blocking and driven by the elector's selector.
 """
 
@@ -27,6 +27,8 @@ from onduty._runtime import forks
 _NAME = "hub.sock"
 _BACKLOG = 1024
 _LINE = 64 * 1024
+_OFFER = {"offer": True}
+_ACCEPT = {"accept": True}
 _SUN_PATH = 100
 """A socket's path is limited to about 108 bytes (unix(7))."""
 
@@ -38,6 +40,8 @@ class Hub:
         self._selector = selector
         self._answer = answer
         self._lines: set[_Peer] = set()
+        self._offering = False
+        self.accepted = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         _adopt(self._listener)
         own = f"hub.{os.getpid()}"
@@ -54,6 +58,16 @@ class Hub:
             raise
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._sweep(folder)
+
+    def offer(self) -> None:
+        """Ask the standbys, also those still to come, whether one goes on duty; ``accepted`` says that one does.
+
+        Asking again changes nothing.
+        """
+        if not self._offering:
+            self._offering = True
+            for peer in list(self._lines):
+                self._tell(peer, _OFFER)
 
     def close(self) -> None:
         with contextlib.suppress(KeyError, ValueError):
@@ -75,16 +89,25 @@ class Hub:
             peer = _Peer(connection)
             self._lines.add(peer)
             self._selector.register(connection, selectors.EVENT_READ, lambda peer=peer: self._serve(peer))
+            if self._offering:
+                self._tell(peer, _OFFER)
 
     def _serve(self, peer: _Peer) -> None:
-        questions = peer.read()
-        if questions is None:
+        messages = peer.read()
+        if messages is None:
             self._forget(peer)
             return
-        for _ in questions:
-            if not peer.write(self._answer()):
-                self._forget(peer)
+        for message in messages:
+            if "accept" in message:
+                self.accepted = True
+            elif not self._tell(peer, self._answer()):
                 return
+
+    def _tell(self, peer: _Peer, message: dict[str, Any]) -> bool:
+        if peer.write(message):
+            return True
+        self._forget(peer)
+        return False
 
     def _forget(self, peer: _Peer) -> None:
         self._lines.discard(peer)
@@ -99,12 +122,13 @@ class Hub:
 
 
 class Line:
-    """A standby's side: one connection to whoever leads. ``ended`` is end-of-file."""
+    """A standby's side: one connection to whoever leads. ``ended``: end-of-file. ``offered``: it wants to leave."""
 
     def __init__(self, connection: socket.socket, selector: selectors.BaseSelector) -> None:
         self._peer = _Peer(connection)
         self._selector = selector
         self.ended = False
+        self.offered = False
         self._answers: list[dict[str, Any]] = []
         selector.register(connection, selectors.EVENT_READ, self._read)
 
@@ -119,7 +143,15 @@ class Line:
         return answers
 
     def ask(self) -> None:
-        if not self._peer.write({}):
+        self._tell({})
+
+    def accept(self) -> None:
+        """Say that this worker goes on duty when the leader lets go."""
+        self.offered = False
+        self._tell(_ACCEPT)
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        if not self._peer.write(message):
             self.ended = True
 
     def close(self) -> None:
@@ -134,8 +166,12 @@ class Line:
             # Readable for ever from now on; the elector would spin.
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(self._peer.socket)
-        else:
-            self._answers.extend(lines)
+            return
+        for message in lines:
+            if "offer" in message:
+                self.offered = True
+            else:
+                self._answers.append(message)
 
 
 def ask(folder: Path, timeout: float) -> dict[str, Any] | None:

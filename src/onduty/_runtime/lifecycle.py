@@ -51,6 +51,7 @@ class Lifecycle:
     ``server``: the name of the web server that was recognised, for status and messages.
     ``grace_limit``: seconds after which that server kills a stopping worker; ``None`` when it never does.
     ``loop``: returns the asyncio loop the server runs the app on, where there is one.
+    ``successors``: whether the server is about to have other workers in place of this one; asked when it is leaving.
     """
 
     def __init__(self) -> None:
@@ -66,6 +67,7 @@ class Lifecycle:
         self.server = ""
         self.grace_limit: float | None = None
         self.loop: Callable[[], object | None] = lambda: None
+        self.successors: Callable[[], bool] = lambda: False
 
     def _here(self) -> None:
         # Some servers fork in C, where at-fork callbacks do not run (seen: uWSGI).

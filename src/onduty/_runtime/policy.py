@@ -17,13 +17,30 @@ RUSH_STEP = 0.0005
 LEADER_LOOK = 0.05
 RENEW_EVERY = 1.0
 ASK_EVERY = 1.0
+MOST_PATIENCE = 10.0
+"""Seconds at most for which a leader that was told to leave goes on until a successor accepts."""
+
 FROZEN_AFTER = 10.0
 KILL_BLOCKED_AFTER = 30.0
+
+OFFER_AFTER = 0.1
+"""Seconds after which it offers its duty: a reload tells all old workers within a few milliseconds, and one that does
+not know yet would accept in vain."""
+
+SECOND_LOOK = 0.01
+"""Seconds that a standby turns its loop before it accepts: gevent hears a signal that came first only then (seen: up to
+0.3 s late in an idle worker)."""
 
 
 def next_try(since_vacant: float | None) -> float:
     """Seconds until a standby tries the lock again; ``since_vacant``: seconds since its end-of-file, if any."""
     return RUSH_STEP if since_vacant is not None and since_vacant < RUSH else SLOW_POLL
+
+
+def patience(grace: float, grace_limit: float | None) -> float:
+    """Seconds to wait for a successor: what is left of the server's own time after ``grace``, less one to end in."""
+    left = MOST_PATIENCE if grace_limit is None else grace_limit - grace - 1
+    return min(max(left, 0.0), MOST_PATIENCE)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from onduty._runtime.lifecycle import Lifecycle
 from onduty.servers import _stack
 from onduty.servers._drain import stop_beside
 from onduty.servers._serving import orphaned, serving
+from onduty.servers._succession import expected_from
 
 
 def recognise(life: Lifecycle) -> None:
@@ -54,16 +55,22 @@ def adopt(life: Lifecycle, worker: Any) -> None:
     # Turns false in gunicorn's own signal handlers: the earliest graceful sign, and ours touches no handler.
     life.add_sign(lambda: None if worker.alive else "gunicorn told this worker to stop")
     life.add_sign(orphaned(worker.ppid, "gunicorn master"))
+    life.successors = expected_from(worker.ppid, [one.fileno() for one in worker.sockets])
 
     if worker.booted:
         # Declared late, by a request: the hook is past.
         serving(life, life.server, "a request in a gunicorn worker")
     elif not _is_uvicorn(worker):
         _after(cfg, "post_worker_init", lambda: serving(life, life.server, "gunicorn post_worker_init"))
-    _before(cfg, "worker_int", lambda: life.leaving("gunicorn worker_int"))
-    _before(cfg, "worker_abort", lambda: life.leaving("gunicorn worker_abort"))
+    _before(cfg, "worker_int", lambda: _leave_in_haste(life, "gunicorn worker_int"))
+    _before(cfg, "worker_abort", lambda: _leave_in_haste(life, "gunicorn worker_abort"))
     _before(cfg, "worker_exit", lambda: life.stop("gunicorn worker_exit"))
     _stop_before_the_loop_closes(life, worker)
+
+
+def _leave_in_haste(life: Lifecycle, why: str) -> None:
+    life.successors = lambda: False  # the master kills this worker soon, whoever comes after it
+    life.leaving(why)
 
 
 def _spawned_in(frame: FrameType) -> Any:
