@@ -10,9 +10,9 @@ import difflib
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, get_args
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, get_args
 
 from onduty.errors import ConfigError
 
@@ -21,8 +21,7 @@ JournalKind = Literal["sqlite", "memory"]
 Durability = Literal["normal", "full"]
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """The settings of one app, checked.
 
     ``dir``: this machine's folder; "one machine" means the processes that share it. ``name``: the scope; two apps that
@@ -42,7 +41,7 @@ class Settings:
     frozen_leader: FrozenLeader = "report"
     journal: JournalKind = "sqlite"
     durability: Durability = "normal"
-    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    sources: Mapping[str, str] = MappingProxyType({})
 
 
 def resolve(
@@ -142,6 +141,8 @@ def _choice(allowed: Any) -> Callable[[str, Any], str]:
 
 
 def _zone(spelled: str, value: Any) -> str:
+    if value == "UTC":
+        return "UTC"  # needs no database, and no time to load what reads one
     from zoneinfo import ZoneInfo
 
     try:
@@ -166,4 +167,4 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "journal": _choice(JournalKind),
     "durability": _choice(Durability),
 }
-assert set(_READERS) == {one.name for one in fields(Settings)} - {"sources"}
+assert set(_READERS) == set(Settings._fields) - {"sources"}

@@ -8,16 +8,13 @@ missing, the name is host and pid, and questions that need more are answered "no
 from __future__ import annotations
 
 import os
-import signal
 import socket
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True)
-class ProcessId:
+class ProcessId(NamedTuple):
     """One process, for good: two processes that ever existed on one machine differ in this.
 
     ``started`` is in clock ticks since boot (proc(5), field 22 of ``stat``); 0 where there is no ``/proc``.
@@ -30,7 +27,7 @@ class ProcessId:
     started: int
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return self._asdict()
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ProcessId:
@@ -93,6 +90,8 @@ def kill(process: ProcessId) -> bool:
 
     The pid is pinned by a pidfd before the name is compared, so a pid reused in between is not hit.
     """
+    import signal  # turns constants into enums when loaded, and few ever kill
+
     if not hasattr(os, "pidfd_open") or not hasattr(signal, "pidfd_send_signal"):
         return False
     try:
@@ -110,8 +109,7 @@ def kill(process: ProcessId) -> bool:
         os.close(pidfd)
 
 
-@dataclass(frozen=True)
-class _Stat:
+class _Stat(NamedTuple):
     state: str
     cpu_seconds: float
     started: int

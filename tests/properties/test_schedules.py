@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from onduty.clock import SECOND, to_datetime, to_micros
 from onduty.errors import DeclarationError
-from onduty.schedules import At, Cron, Interval, Schedule
-from onduty.schedules.interval import interval
+from onduty.schedules import Schedule
+from onduty.schedules.cron import Cron
+from onduty.schedules.interval import Interval, interval
+from onduty.schedules.once import At
 
 MINUTE, DAY = 60 * SECOND, 86_400 * SECOND
 YEAR_2000, YEAR_2040 = 946_684_800 * SECOND, 2_208_988_800 * SECOND

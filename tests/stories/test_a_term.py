@@ -275,7 +275,6 @@ def test_while_a_service_lingers_elsewhere_the_next_term_does_not_start_it(stage
 
 def test_runs_of_a_dead_process_are_lost_with_an_event(stage: Stage) -> None:
     """How far they came nobody knows."""
-    from dataclasses import replace
 
     stage.hear(RunLost)
 
@@ -283,7 +282,7 @@ def test_runs_of_a_dead_process_are_lost_with_an_event(stage: Stage) -> None:
     def cut() -> None: ...
 
     me = this_process()
-    stage.journal.open(replace(me, started=me.started - 1))
+    stage.journal.open(me._replace(started=me.started - 1))
     old = stage.journal.begin_term(0, stage.clock.now())
     stage.journal.write(old, [Claim("old-1", "cut", 10, stage.clock.now())])
     stage.journal.open(me)

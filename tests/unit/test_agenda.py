@@ -6,7 +6,10 @@ import pytest
 
 from onduty._runtime.agenda import ALL_AT_MOST, Agenda, delay
 from onduty.clock import SECOND
-from onduty.schedules import At, Cron, Interval, Slots
+from onduty.schedules import Slots
+from onduty.schedules.cron import Cron
+from onduty.schedules.interval import Interval
+from onduty.schedules.once import At
 from onduty.tasks import Options
 
 NOW = 1_800_000_000 * SECOND

@@ -11,8 +11,8 @@ import pytest
 
 from onduty.clock import SECOND, to_datetime, to_micros
 from onduty.errors import DeclarationError
-from onduty.schedules import Cron, Slots
-from onduty.schedules.cron import COUNT_LIMIT
+from onduty.schedules import Slots
+from onduty.schedules.cron import COUNT_LIMIT, Cron
 
 DAY = 86_400 * SECOND
 

@@ -10,8 +10,8 @@ import pytest
 
 from onduty.clock import SECOND, to_micros
 from onduty.errors import DeclarationError
-from onduty.schedules import Interval, Slots
-from onduty.schedules.interval import interval
+from onduty.schedules import Slots
+from onduty.schedules.interval import Interval, interval
 
 NOON = to_micros(datetime(2026, 3, 1, 12, tzinfo=timezone.utc))
 

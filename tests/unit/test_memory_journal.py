@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from onduty.errors import StoreUnavailable
@@ -42,7 +40,7 @@ def test_a_run_of_another_process_is_not_ours_to_end() -> None:
     journal, term = _begun()
     journal.write(term, [_claim(1)])
     me = this_process()
-    journal.open(replace(me, pid=me.pid + 1))
+    journal.open(me._replace(pid=me.pid + 1))
 
     assert journal.write(term, [Finish("r1", Outcome.SUCCEEDED, NOW)]) == [False]
 

@@ -10,7 +10,8 @@ import pytest
 
 from onduty.clock import SECOND, to_micros
 from onduty.errors import DeclarationError
-from onduty.schedules import At, Slots
+from onduty.schedules import Slots
+from onduty.schedules.once import At
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 SLOT = to_micros(NOON)

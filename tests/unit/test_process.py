@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -35,7 +34,7 @@ def start() -> Iterator[Start]:
         assert child.stdout.readline() == b"here\n"
         stat = process._stat(child.pid)
         assert stat is not None
-        return child, replace(this_process(), pid=child.pid, started=stat.started)
+        return child, this_process()._replace(pid=child.pid, started=stat.started)
 
     yield begin
     for child in children:
@@ -126,7 +125,7 @@ def test_the_living_children_of_a_process_are_named(start: Start) -> None:
 def test_a_number_that_was_given_to_another_process_is_not_that_process(start: Start) -> None:
     """The start time tells them apart: the one that is meant is dead, and the other one is not killed for it."""
     child, name = start()
-    earlier = replace(name, started=name.started - 1)
+    earlier = name._replace(started=name.started - 1)
 
     assert is_alive(earlier) is False
     assert is_stopped(earlier) is False
@@ -139,7 +138,7 @@ def test_a_number_that_was_given_to_another_process_is_not_that_process(start: S
 def test_a_process_of_another_boot_is_dead(start: Start) -> None:
     """No process survives a boot, whatever runs under its number now."""
     child, name = start()
-    earlier = replace(name, boot="00000000-0000-0000-0000-000000000000")
+    earlier = name._replace(boot="00000000-0000-0000-0000-000000000000")
 
     assert is_alive(earlier) is False
     assert kill(earlier) is False
@@ -152,7 +151,7 @@ def test_a_process_of_another_boot_is_dead(start: Start) -> None:
 def test_a_process_that_cannot_be_seen_from_here_is_not_known(start: Start, elsewhere: dict[str, str]) -> None:
     """On another host or in another container the same number means somebody else: no answer, and no kill."""
     child, name = start()
-    far = replace(name, **elsewhere)  # type: ignore[arg-type]
+    far = name._replace(**elsewhere)  # type: ignore[arg-type]
 
     assert is_alive(far) is None
     assert is_stopped(far) is False
@@ -174,7 +173,7 @@ def test_the_process_that_is_meant_is_killed(start: Start) -> None:
 @pytest.mark.parametrize("pid", [0, -1, 2**22 + 1, 2**40])
 def test_a_number_that_is_no_process_is_dead_and_kills_nobody(pid: int) -> None:
     """Least of all the whole group of the caller, which 0 and -1 mean to kill(2)."""
-    nobody = replace(this_process(), pid=pid)
+    nobody = this_process()._replace(pid=pid)
 
     assert is_alive(nobody) is False
     assert kill(nobody) is False

@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -414,7 +413,7 @@ def test_terms_are_forgotten_with_the_last_of_their_runs(journal: SqliteJournal,
     terms = []
     for number in range(6):
         journal.close()
-        journal.open(replace(me, pid=100 + number))
+        journal.open(me._replace(pid=100 + number))
         terms.append(journal.begin_term(0, NOW))
         journal.write(terms[-1], [Claim(f"r{number}", "task", None, NOW, begin=False)])
     journal.write(terms[-1], [Begin("r1", 1, NOW), Finish("r0", Outcome.LOST, NOW)])

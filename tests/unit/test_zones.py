@@ -78,7 +78,7 @@ def test_a_machine_without_a_database_is_told_to_install_it_and_still_knows_utc(
         import sys
         sys.modules["tzdata"] = None  # as if it were not installed
         from onduty.errors import DeclarationError
-        from onduty.schedules import Cron
+        from onduty.schedules.cron import Cron
         print(Cron("0 3 * * *"))
         try:
             Cron("0 3 * * *", "Europe/Berlin")

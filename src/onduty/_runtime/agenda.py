@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from onduty.clock import SECOND
 from onduty.schedules import Schedule, Slots
@@ -18,8 +18,7 @@ ALL_AT_MOST = 100
 """How many missed slots ``missed="all"`` runs, the newest ones."""
 
 
-@dataclass(slots=True)
-class Due:
+class Due(NamedTuple):
     """A task's slots that came due: ``run`` are to be run, in order; ``passed`` are only written down.
 
     ``stands_for``: the range of missed slots that the run is the answer to.

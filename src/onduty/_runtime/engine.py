@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -167,7 +166,7 @@ class Engine:
         ]
         runner = Runner(self._clock, self._scope, self._life.loop)
         keep_for = self.settings.keep_days * 86_400 * SECOND
-        term = replace(term, keep_runs=self.settings.keep_runs, keep_for=keep_for)
+        term = term._replace(keep_runs=self.settings.keep_runs, keep_for=keep_for)
         return Scheduler(term, lanes, self._clock, self.events, runner)
 
     def _lane(self, declared: Declared, box: StateBox) -> Lane:

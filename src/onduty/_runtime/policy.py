@@ -5,7 +5,7 @@ Nothing here reads a clock, a file or a process; all of it can be tested in a ta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SLOW_POLL = 0.2
 """Seconds between two looks of a standby that heard nothing."""
@@ -43,8 +43,7 @@ def patience(grace: float, grace_limit: float | None) -> float:
     return min(max(left, 0.0), MOST_PATIENCE)
 
 
-@dataclass(frozen=True)
-class Signs:
+class Signs(NamedTuple):
     """What a leader sees of itself."""
 
     leaving: str | None = None
@@ -69,8 +68,7 @@ def deserves_grace(signs: Signs) -> bool:
     return signs.holds_lock and not signs.term_lost
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """A standby's view of the leader at one instant of the standby's own monotonic clock.
 
     ``beat``: how often the leader's loop has turned, as last answered. ``cpu``: its processor seconds.
@@ -82,8 +80,7 @@ class Sample:
     stopped: bool
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """``state``: *turning*, *stopped*, *busy* or *blocked*, for ``seconds``."""
 
     state: str

@@ -14,7 +14,7 @@ given ``UNSEEN_FOR`` seconds; if it did not, the kernel took the lock from a dea
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from onduty._runtime.lanes import Lane
 from onduty._runtime.term import Term
@@ -25,13 +25,12 @@ from onduty.process import is_alive
 UNSEEN_FOR = 60.0
 
 
-@dataclass
-class Found:
+class Found(NamedTuple):
     """One look. ``freed``: lanes in which something stopped counting as running."""
 
-    lost: list[RunRecord] = field(default_factory=list)
-    queued: list[RunRecord] = field(default_factory=list)
-    freed: list[Lane] = field(default_factory=list)
+    lost: list[RunRecord]
+    queued: list[RunRecord]
+    freed: list[Lane]
 
 
 class Recovery:
@@ -48,7 +47,7 @@ class Recovery:
 
     def look(self, now: int, *, first: bool) -> Found:
         """Sort the unfinished rows; lingering ones go in and out of ``lane.foreign``. Raises ``StoreUnavailable``."""
-        found = Found()
+        found = Found([], [], [])
         lingering: dict[str, set[str]] = {name: set() for name in self._lanes}
         for record in self._term.journal.unfinished():
             # Tasks this code does not know are left alone: a newer or older version of it may.

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from onduty.clock import SECOND
 from onduty.journal import Journal
 from onduty.process import ProcessId
 
 
-@dataclass(frozen=True)
-class Term:
+class Term(NamedTuple):
     """``number`` goes into every write; ``fencing`` is what runs are shown: the same, or 0 in every-worker work.
 
     ``holds``: asked before every batch of claims, whether the election is still ours.

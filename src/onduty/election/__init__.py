@@ -6,17 +6,15 @@ behaves as a standby.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from onduty.process import ProcessId
 
 __all__ = ["Election", "Leader", "Tenure"]
 
 
-@dataclass(frozen=True)
-class Leader:
+class Leader(NamedTuple):
     """Who is on duty: one tenure. ``since`` is UTC."""
 
     host: str
@@ -25,8 +23,7 @@ class Leader:
     since: datetime
 
 
-@dataclass(frozen=True)
-class Tenure:
+class Tenure(NamedTuple):
     """What is remembered of the last one who won. ``clean``: it let go by itself. ``since``: microseconds UTC."""
 
     process: ProcessId

@@ -17,7 +17,6 @@ import fcntl
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +154,8 @@ class FileElection:
     def _write(self, *, clean: bool) -> None:
         assert self._fd is not None
         record = Tenure(self._me, self._term, self._since, clean)
-        text = json.dumps(asdict(record), separators=(",", ":")).encode()
+        fields = {**record._asdict(), "process": self._me.as_dict()}
+        text = json.dumps(fields, separators=(",", ":")).encode()
         try:
             os.pwrite(self._fd, text.ljust(_SIZE - 1) + b"\n", 0)
             if not clean:

@@ -10,9 +10,8 @@ Not promised: that the *effect* of a run happens once. A machine can die between
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from onduty.process import ProcessId
 
@@ -31,8 +30,7 @@ class Outcome(str, Enum):
     LOST = "lost"  # its process died while it ran
 
 
-@dataclass(slots=True)
-class Claim:
+class Claim(NamedTuple):
     """The right to run, once. Refused when the slot is not later than the task's mark, or already has its row.
 
     Accepted, it moves the mark to ``slot`` and makes a row that is *queued* until :class:`Begin`, or *running*
@@ -50,8 +48,7 @@ class Claim:
     kwargs: str = "{}"
 
 
-@dataclass(slots=True)
-class Begin:
+class Begin(NamedTuple):
     """A queued row starts, or a failed one starts again: ``attempt`` must be exactly one more than the row's.
 
     A row claimed with ``begin=False`` has attempt 0. Takes the row over into the writer's term and process. Refused
@@ -63,8 +60,7 @@ class Begin:
     at: int
 
 
-@dataclass(slots=True)
-class Finish:
+class Finish(NamedTuple):
     """A run has ended. Refused when its row has an outcome already or is not of the writer's process.
 
     The only entry that is accepted under an older term too: a run that outlived its leader still tells how it ended.
@@ -78,8 +74,7 @@ class Finish:
     result: str | None = None
 
 
-@dataclass(slots=True)
-class Passed:
+class Passed(NamedTuple):
     """Slots that passed without a run (``SKIPPED`` or ``MISSED``), as one row for all; moves the mark to ``last``.
 
     Refused when ``last`` is not later than the mark.
@@ -89,21 +84,19 @@ class Passed:
     task: str
     first: int
     last: int
-    count: int
+    count: int  # type: ignore[assignment]  # it hides tuple.count, which nobody misses
     outcome: Outcome
     at: int
 
 
-@dataclass(slots=True)
-class Seen:
+class Seen(NamedTuple):
     """A task is known from now on: sets its mark to ``at`` if it has none. Accepted if it had none; no row is made."""
 
     task: str
     at: int
 
 
-@dataclass(slots=True)
-class Lost:
+class Lost(NamedTuple):
     """The process of this row has died. Sets the outcome ``LOST``; refused when the row has an outcome.
 
     Unlike :class:`Finish` it is written by the present leader about another process, so it is fenced.
@@ -116,8 +109,7 @@ class Lost:
 Entry = Claim | Begin | Finish | Passed | Seen | Lost
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(NamedTuple):
     """One row: a run, or a range of slots that never became one.
 
     ``slot`` is the (last) slot, ``first_slot`` and ``slots`` differ from it and 1 only for a range.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import Counter, deque
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -227,5 +226,5 @@ def _record(row: _Row) -> RunRecord:
         error=finish.error if isinstance(finish, Finish) else None,
     )
     if isinstance(entry, Passed):
-        return replace(blank, slot=entry.last, first_slot=entry.first, slots=entry.count)
-    return replace(blank, slot=entry.slot, first_slot=entry.slot, kwargs=entry.kwargs)
+        return blank._replace(slot=entry.last, first_slot=entry.first, slots=entry.count)
+    return blank._replace(slot=entry.slot, first_slot=entry.slot, kwargs=entry.kwargs)

@@ -15,7 +15,6 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -32,16 +31,18 @@ class Offload(Protocol):
     def __call__(self, fn: Callable[..., Answer], /, *args: Any) -> Answer: ...
 
 
-@dataclass(slots=True)
 class Session:
     """A connection and what was learnt through it; that part is emptied whenever a transaction is rolled back."""
 
-    connection: sqlite3.Connection
-    cursor: sqlite3.Cursor
-    inode: tuple[int, int]
-    pid: int
-    task_ids: dict[str, int] = field(default_factory=dict)
-    own_terms: set[int] = field(default_factory=set)
+    __slots__ = ("connection", "cursor", "inode", "own_terms", "pid", "task_ids")
+
+    def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int]) -> None:
+        self.connection = connection
+        self.cursor = connection.cursor()
+        self.inode = inode
+        self.pid = os.getpid()
+        self.task_ids: dict[str, int] = {}
+        self.own_terms: set[int] = set()
 
 
 class SqliteFile:
@@ -204,7 +205,7 @@ class SqliteFile:
         if self._inode() != inode:
             connection.close()
             raise StoreUnavailable(f"{self.path} was deleted or replaced while it was being opened; try again")
-        return Session(connection, connection.cursor(), inode, os.getpid())
+        return Session(connection, inode)
 
     def _not_open(self) -> StoreUnavailable:
         return StoreUnavailable(

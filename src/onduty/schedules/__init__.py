@@ -6,20 +6,18 @@ which is what makes a unique row of it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-__all__ = ["At", "Cron", "Interval", "Schedule", "Slots"]
+__all__ = ["Schedule", "Slots"]
 
 
-@dataclass(frozen=True, slots=True)
-class Slots:
+class Slots(NamedTuple):
     """The slots in a span of time, without naming each: there may be millions."""
 
     first: int
     last: int
-    count: int
+    count: int  # type: ignore[assignment]  # it hides tuple.count, which nobody misses
 
 
 class Schedule(Protocol):
@@ -45,9 +43,3 @@ class Schedule(Protocol):
         Exact for intervals. A schedule that can only count by walking stops at 100,000 slots and
         counts no further; ``first`` and ``last`` are exact even then.
         """
-
-
-# Below the port, because the answers to it import it from here.
-from onduty.schedules.cron import Cron  # noqa: E402
-from onduty.schedules.interval import Interval  # noqa: E402
-from onduty.schedules.once import At  # noqa: E402

@@ -7,7 +7,6 @@ another process would have it; a journal that forgets with its process says so w
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import Any
 
 from onduty.errors import TermLost
@@ -15,7 +14,7 @@ from onduty.journal import Begin, Claim, Finish, Journal, Lost, Outcome, Passed,
 from onduty.process import ProcessId, this_process
 
 ME = this_process()
-OTHER = replace(ME, pid=ME.pid + 1)
+OTHER = ME._replace(pid=ME.pid + 1)
 NOW = 1_800_000_000_000_000
 
 
