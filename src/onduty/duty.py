@@ -21,7 +21,7 @@ from onduty.clock import SystemClock, to_datetime
 from onduty.config import Settings, resolve
 from onduty.context import Context
 from onduty.election import Election, Leader
-from onduty.errors import AppError, ConfigError, OnDutyError
+from onduty.errors import AppError, ConfigError
 from onduty.journal import Journal, RunRecord
 from onduty.listeners import logging as sentences
 from onduty.process import ProcessId
@@ -30,12 +30,12 @@ from onduty.schedules import Schedule
 from onduty.tasks import (
     ContextTask,
     Declared,
-    Options,
     PlainTask,
     Registry,
     Service,
     Task,
     Where,
+    checked,
     seconds,
 )
 
@@ -132,7 +132,7 @@ class OnDuty:
         """A loop that is always running on exactly one worker; it must take ``ctx`` and end when ``ctx`` says so."""
 
         def declare(function: Callable[..., Any]) -> Service:
-            service = Service(self, function, name, Options(on=on))
+            service = Service(self, function, name, checked({"on": on}))
             self._registry.add(service)
             return service
 
@@ -198,7 +198,7 @@ class OnDuty:
     def _task(
         self, schedule: Callable[[str], Schedule] | None, name: str | None, options: dict[str, Any]
     ) -> TaskDecorator:
-        known = _options(options)
+        known = checked(options)
 
         def declare(function: Callable[..., Any]) -> Task[Any, Any]:
             probe = Declared(self, function, name, known)
@@ -282,13 +282,6 @@ class OnDuty:
             if any(engine is one for one in current):
                 return engine
         raise AppError(f"this OnDuty serves {len(engines)} apps; say which one: with app.app_context(): ...")
-
-
-def _options(options: dict[str, Any]) -> Options:
-    try:
-        return Options(**options)
-    except TypeError as error:
-        raise OnDutyError(f"{error}; options are {', '.join(Options.__dataclass_fields__)}") from None
 
 
 def _jitter(jitter: float | timedelta, every_us: int) -> float:

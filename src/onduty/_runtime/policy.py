@@ -3,8 +3,7 @@
 Nothing here reads a clock, a file or a process; all of it can be tested in a table.
 """
 
-from __future__ import annotations
-
+# Annotations are evaluated here: a named tuple compiles each one that is text, 0.1 ms a class in every worker.
 from typing import NamedTuple
 
 SLOW_POLL = 0.2

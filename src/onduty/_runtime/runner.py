@@ -11,20 +11,21 @@ from __future__ import annotations
 import contextvars
 import json
 import os
-import queue
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from onduty._runtime.aio import AsyncHost
 from onduty._runtime.execution import Execution, Scope
 from onduty._runtime.threads import spawn, stay_behind
 from onduty.clock import Clock
 from onduty.context import current
 from onduty.errors import TermLost
 from onduty.journal import Outcome
+
+if TYPE_CHECKING:
+    from onduty._runtime.aio import AsyncHost
 
 EAGER_THREADS = 8
 MOST_THREADS = 200
@@ -39,9 +40,12 @@ class Runner:
     """One per engine. ``start`` is called by one scheduler thread at a time per execution's owner."""
 
     def __init__(self, clock: Clock, scope: Callable[[], Scope] | None, server_loop: Callable[[], Any]) -> None:
+        import queue  # here: most workers never lead
+
         self._clock = clock
         self._make_scope = scope
-        self._aio = AsyncHost(server_loop)
+        self._server_loop = server_loop
+        self._aio: AsyncHost | None = None
         self._pid = os.getpid()
         self._queue: Any = queue.SimpleQueue()
         self._threads = 0
@@ -53,7 +57,7 @@ class Runner:
         """Hand it to a thread and return."""
         execution.started_mono = self._clock.mono()
         if execution.declared.call.is_async:
-            self._aio.submit(self._perform_async(execution))
+            self._host().submit(self._perform_async(execution))
         elif execution.declared.is_service:
             spawn(f"service-{execution.task_name}", self._in_fresh_context, execution)
         else:
@@ -85,7 +89,15 @@ class Runner:
         """Let idle threads end; busy ones end when their run does."""
         for _ in range(self._threads):
             self._queue.put(None)
-        self._aio.stop()
+        if self._aio is not None:
+            self._aio.stop()
+
+    def _host(self) -> AsyncHost:
+        if self._aio is None:
+            from onduty._runtime.aio import AsyncHost
+
+            self._aio = AsyncHost(self._server_loop)
+        return self._aio
 
     def _work(self) -> None:
         take = self._queue.get

@@ -1,7 +1,6 @@
 """What one tenure is made of: handed to everything that acts in its name."""
 
-from __future__ import annotations
-
+# Annotations are evaluated here: a named tuple compiles each one that is text, 0.1 ms a class in every worker.
 from collections.abc import Callable
 from typing import NamedTuple
 

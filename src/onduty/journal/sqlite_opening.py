@@ -68,8 +68,10 @@ def connect(path: Path, *, synchronous: str, busy_seconds: float) -> sqlite3.Con
             isolation_level=None,
             check_same_thread=False,
         )
+        connection.execute(
+            f"pragma synchronous = {synchronous}"
+        )  # first: a new file is made with fewer waits for the disk
         _prepare(connection, path, time.monotonic() + busy_seconds)
-        connection.execute(f"pragma synchronous = {synchronous}")
         connection.execute(f"pragma journal_size_limit = {_WAL_BYTES}")
         return connection
     except BaseException as error:

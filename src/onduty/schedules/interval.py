@@ -9,15 +9,17 @@ Not promised: a grid that knows of months, weeks as people count them, or daylig
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import timedelta, timezone, tzinfo
 from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 from functools import reduce
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from onduty.clock import SECOND
 from onduty.errors import DeclarationError
 from onduty.schedules import Slots
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 Number = int | float | Decimal
 
@@ -30,25 +32,27 @@ _MICROSECOND = timedelta(microseconds=1)
 _EXACT = Context(prec=60, Emin=MIN_EMIN, Emax=MAX_EMAX)
 
 
-@dataclass(frozen=True)
-class Interval:
+class _Grid(NamedTuple):
+    every_us: int
+    offset_us: int
+
+
+class Interval(_Grid):
     """The grid of ``every_us`` microseconds, moved by ``offset_us``.
 
     Offsets that give the same grid are the same: they are kept modulo the interval.
     """
 
-    every_us: int
-    offset_us: int = 0
-
+    __slots__ = ()
     zone: ClassVar[tzinfo] = timezone.utc
     runs_when_first_seen: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        for value in (self.every_us, self.offset_us):
+    def __new__(cls, every_us: int, offset_us: int = 0) -> Self:
+        for value in (every_us, offset_us):
             if type(value) is not int:
                 raise DeclarationError(f"Interval takes whole microseconds as int, not {shown(value)}")
-        _refuse_length(self.every_us, f"Interval({shown(self.every_us)})")
-        object.__setattr__(self, "offset_us", self.offset_us % self.every_us)
+        _refuse_length(every_us, f"Interval({shown(every_us)})")
+        return super().__new__(cls, every_us, offset_us % every_us)
 
     def __str__(self) -> str:
         offset = f", offset {_seconds(self.offset_us)} s" if self.offset_us else ""

@@ -21,7 +21,6 @@ from weakref import WeakKeyDictionary
 
 from onduty._runtime.lifecycle import Lifecycle, State
 from onduty.servers import _stack, gevent, gunicorn, never, uvicorn, waitress, werkzeug, wsgiref
-from onduty.servers._listening import owns_a_listener
 from onduty.servers._serving import serving
 
 __all__ = ["after_fork", "first_request", "recognise"]
@@ -73,5 +72,7 @@ def first_request(life: Lifecycle) -> None:
     number = next(_requests.setdefault(life, itertools.count(1)))
     if number & (number - 1) or _stack.is_importing() or _stack.gunicorn_decides():
         return
+    from onduty.servers._listening import owns_a_listener
+
     if owns_a_listener():
         serving(life, "an unknown server", "a request, in a process with a listening socket")

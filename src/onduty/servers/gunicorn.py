@@ -20,9 +20,7 @@ from typing import Any
 
 from onduty._runtime.lifecycle import Lifecycle
 from onduty.servers import _stack
-from onduty.servers._drain import stop_beside
 from onduty.servers._serving import orphaned, serving
-from onduty.servers._succession import expected_from
 
 
 def recognise(life: Lifecycle) -> None:
@@ -47,6 +45,8 @@ def after_fork(life: Lifecycle, frame: FrameType) -> bool:
 
 def adopt(life: Lifecycle, worker: Any) -> None:
     """This process is ``worker``: follow it from ready to gone."""
+    from onduty.servers._succession import expected_from
+
     cfg = worker.cfg
     life.server = f"gunicorn {str(cfg.worker_class_str).rpartition('.')[2]}"
     # A worker that does not report for ``timeout`` seconds is killed too, and a stopping one does not report.
@@ -124,6 +124,7 @@ def _stop_before_the_loop_closes(life: Lifecycle, worker: Any) -> None:
     shutdown = getattr(worker, "_shutdown", None)
     if shutdown is None or not hasattr(worker, "lifespan"):
         return
+    from onduty.servers._drain import stop_beside
 
     async def shutdown_with_us() -> None:
         why = "gunicorn's asgi worker shuts down"

@@ -13,7 +13,6 @@ from typing import Any
 
 from onduty._runtime.lifecycle import Lifecycle, State
 from onduty.errors import OnDutyError
-from onduty.servers._drain import stop_beside
 from onduty.servers._imports import when_imported
 from onduty.servers._serving import serving
 
@@ -27,6 +26,8 @@ def watch(life: Lifecycle) -> None:
 
 
 def _wrap(life: Lifecycle, module: ModuleType) -> None:
+    from onduty.servers._drain import stop_beside
+
     startup, shutdown = module.Server.startup, module.Server.shutdown
 
     @functools.wraps(startup)
