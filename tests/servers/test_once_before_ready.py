@@ -47,6 +47,26 @@ def test_a_preloading_master_has_no_thread_no_descriptor_and_no_lock(site: OnceS
     site.check()
 
 
+def test_a_master_that_reads_the_journal_at_import_does_not_take_it_from_its_workers(site: OnceSite) -> None:
+    """A SQLite file that is open in a fork can't be used in the child: it is closed before, and opened again after."""
+    with site.gunicorn("gthread") as first:
+        site.leads()
+        site.all_goes_on()
+        first.signal(signal.SIGTERM)
+        first.wait(40)
+
+    with site.gunicorn("gthread", "--preload", PROBE_READS="yes") as server:
+        leader = site.leads(but=[fact["pid"] for fact in site.facts("beat")])
+        site.all_goes_on(pid=leader)
+        (read,) = site.facts("read")
+        assert (read["pid"], read["runs"] > 0) == (server.pid, True)
+        has_nothing_of_ours(site, server)
+        server.signal(signal.SIGTERM)
+        server.wait(40)
+
+    site.check()
+
+
 @pytest.mark.parametrize(
     "command",
     [

@@ -424,3 +424,52 @@ def _until(stage: Stage, task: str, runs: int) -> Scheduler:
     scheduler = stage.begin()
     tick(stage, lambda: len(stage.rows(task)) >= runs)
     return scheduler
+
+
+def test_a_run_that_was_claimed_ahead_begins_on_its_slot(stage: Stage) -> None:
+    """Its row is there a moment before, and the function is not called before the clock says so."""
+    begun: list[int] = []
+
+    @stage.duty.every(seconds=10)
+    def beat() -> None:
+        begun.append(stage.clock.now())
+
+    stage.begin()
+    eventually(lambda: len(begun) == 1)
+    slot = stage.clock.now() + 10 * SECOND
+    stage.clock.wait_for_sleepers(1)
+
+    stage.clock.advance(10 - 0.001)
+    (row,) = eventually(lambda: [row for row in stage.rows("beat", None) if row.slot == slot])
+    stage.clock.wait_for_sleepers(2)  # the scheduler, and the run itself
+    assert len(begun) == 1
+    assert row.started_at == slot
+
+    stage.clock.advance(0.001)
+    eventually(lambda: len(begun) == 2)
+    assert begun[1] == slot
+
+
+def test_a_busy_task_is_not_claimed_ahead(stage: Stage) -> None:
+    """A run that ends within that moment must not cost the next slot."""
+    held, ended = threading.Event(), threading.Event()
+
+    @stage.duty.every(seconds=10)
+    def beat() -> None:
+        held.wait(10)
+        ended.set()
+
+    stage.begin()
+    slot = stage.clock.now() + 10 * SECOND
+    eventually(lambda: stage.rows("beat", None))
+    stage.clock.wait_for_sleepers(1)
+    stage.clock.advance(10 - 0.001)
+    stage.clock.wait_for_sleepers(1)
+
+    held.set()
+    eventually(lambda: stage.rows("beat"))
+    stage.clock.wait_for_sleepers(1)
+    stage.clock.advance(0.001)
+
+    eventually(lambda: [row for row in stage.rows("beat") if row.slot == slot])
+    assert stage.rows("beat", Outcome.SKIPPED) == []

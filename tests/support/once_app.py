@@ -4,6 +4,7 @@ Each process appends JSON lines to the file ``FACTS`` in the folder named by ``P
 themselves say when they led (``begin``, ``beat``, ``end``, on the machine's monotonic clock) and which slots they ran
 (``slot``). A file named ``do`` there makes the next run of ``mischief`` do what it says; while a file named ``hang``
 exists, the service ``stubborn`` does not listen. ``PROBE_IMPORT_SECONDS``: how long the import takes.
+``PROBE_READS=yes``: the journal is read at import.
 """
 
 from __future__ import annotations
@@ -68,6 +69,10 @@ def tick(ctx: Context) -> None:
 @duty.every(seconds=EVERY, offset=EVERY / 2, missed="skip")
 def tock(ctx: Context) -> None:
     tell_slot("tock", ctx)
+
+
+if os.environ.get("PROBE_READS") == "yes":
+    tell("read", runs=len(tick.runs()))
 
 
 def tell_slot(task: str, ctx: Context) -> None:

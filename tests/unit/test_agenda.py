@@ -160,3 +160,32 @@ def test_every_slot_is_run_or_passed_and_none_twice(missed: str) -> None:
 
     assert len(run) == len(set(run))
     assert len(run) + passed == 10 + 30
+
+
+def test_a_slot_alone_is_given_a_moment_early_and_not_again() -> None:
+    """With the instant before which it must not begin, jitter included."""
+    agenda = opened(TEN, NOW)
+    slot = NOW + 10 * SECOND
+    early = slot - 2_000
+
+    assert agenda.soon(early - 1, slot - 1, 64, lambda name: True) == []
+    (due,) = agenda.soon(early, slot, 64, lambda name: True)
+
+    assert (due.run, due.at) == ((slot,), slot)
+    assert agenda.soon(early, slot, 64, lambda name: True) == []
+    assert agenda.due(slot) == []
+    assert agenda.next_at() == slot + 10 * SECOND
+
+
+@pytest.mark.parametrize(
+    ("schedule", "mark", "may"),
+    [(Interval(1_000), NOW - 500, True), (TEN, NOW - 20 * SECOND, True), (TEN, NOW - 10 * SECOND + 1, False)],
+    ids=["another close behind", "late already", "its task is busy"],
+)
+def test_a_slot_that_is_not_alone_waits_for_its_instant(schedule: Interval, mark: int, may: bool) -> None:
+    """What becomes of it depends on what is due, and what still runs, by then."""
+    agenda = opened(schedule, mark, NOW - 500)
+    before = agenda.next_at()
+
+    assert agenda.soon(NOW - 1, NOW + 2_000, 64, lambda name: may) == []
+    assert agenda.next_at() == before

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 from onduty.errors import ConfigError, StoreUnavailable
 from onduty.journal import Begin, Claim, Finish, Lost, Outcome
 from onduty.journal.sqlite import SqliteJournal
+from onduty.journal.sqlite_file import CHECKPOINT_AFTER
 from onduty.process import this_process
 
 NOW = 1_800_000_000_000_000
@@ -42,6 +44,7 @@ CLAIM_ALL = """
 import json, sys
 from onduty.journal import Claim
 from onduty.journal.sqlite import SqliteJournal
+from onduty.journal.sqlite_file import CHECKPOINT_AFTER
 from onduty.process import this_process
 path, name = sys.argv[1:]
 journal = SqliteJournal(path)
@@ -60,6 +63,7 @@ journal.close()
 OPEN_ALL = """
 import sys
 from onduty.journal.sqlite import SqliteJournal
+from onduty.journal.sqlite_file import CHECKPOINT_AFTER
 from onduty.process import this_process
 print("ready", flush=True)
 sys.stdin.readline()
@@ -488,6 +492,7 @@ def test_a_child_forked_before_the_journal_was_open_may_open_it(path: Path) -> N
 FORK_AND_CLOSE = """
 import os, sys
 from onduty.journal.sqlite import SqliteJournal
+from onduty.journal.sqlite_file import CHECKPOINT_AFTER
 from onduty.process import this_process
 journal = SqliteJournal(sys.argv[1])
 journal.open(this_process())
@@ -503,6 +508,7 @@ print("closed", flush=True)
 WRITE_AND_DIE = """
 import os, signal, sys
 from onduty.journal.sqlite import SqliteJournal
+from onduty.journal.sqlite_file import CHECKPOINT_AFTER
 from onduty.process import this_process
 journal = SqliteJournal(sys.argv[1])
 journal.open(this_process())
@@ -532,3 +538,18 @@ def test_a_journal_that_is_not_open_says_so() -> None:
     """Nothing is opened by asking."""
     with pytest.raises(StoreUnavailable, match="not open"):
         SqliteJournal("nowhere.sqlite3").term()
+
+
+def test_at_rest_the_log_is_written_back_into_the_file(journal: SqliteJournal, path: Path, tmp_path: Path) -> None:
+    """Or SQLite would do it in the middle of a claim. A copy of the file alone then holds all of it."""
+    term = journal.begin_term(0, NOW)
+    for slot in range(CHECKPOINT_AFTER):
+        journal.write(term, [Claim(f"run-{slot}", "task", slot + 1, NOW)])
+
+    journal.rest()
+
+    alone = tmp_path / "alone.sqlite3"
+    subprocess.run(["cp", path, alone], check=True)  # by another process: closing the file here would drop locks
+    with closing(sqlite3.connect(alone)) as copy:
+        (last,) = copy.execute("select max(slot) from runs").fetchone()
+    assert last == CHECKPOINT_AFTER

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from collections.abc import Callable
 from typing import NamedTuple
 
 from onduty.clock import SECOND
@@ -21,13 +22,15 @@ ALL_AT_MOST = 100
 class Due(NamedTuple):
     """A task's slots that came due: ``run`` are to be run, in order; ``passed`` are only written down.
 
-    ``stands_for``: the range of missed slots that the run is the answer to.
+    ``stands_for``: the range of missed slots that the run is the answer to. ``at``: the instant before which a slot
+    that was asked for early must not begin.
     """
 
     name: str
     run: tuple[int, ...]
     passed: Slots | None = None
     stands_for: Slots | None = None
+    at: int = 0
 
 
 class _Plan:
@@ -88,6 +91,31 @@ class Agenda:
         while heap and heap[0][0] <= now and len(found) != at_most:
             _, name, slot = heapq.heappop(heap)
             found.append(self._take(self._plans[name], slot, now))
+        return found
+
+    def soon(self, now: int, until: int, at_most: int, may: Callable[[str], bool]) -> list[Due]:
+        """Slots that come due by ``until``, of tasks that ``may``, to be claimed ahead and begun on the instant.
+
+        Ask :meth:`due` first. A slot with company, late or close behind, waits for that: what becomes of it depends on
+        what is due then.
+        """
+        found: list[Due] = []
+        passed_over: list[tuple[int, str, int]] = []
+        heap = self._heap
+        while heap and heap[0][0] <= until and len(found) + len(passed_over) < at_most:
+            item = heapq.heappop(heap)
+            at, name, slot = item
+            plan = self._plans[name]
+            following = plan.schedule.next_after(slot)
+            alone = at > now and slot >= plan.on_time_from and (following is None or plan.due_at(following) > until)
+            if alone and may(name):
+                plan.slot = following
+                self._push(plan)
+                found.append(Due(name, (slot,), at=at))
+            else:
+                passed_over.append(item)
+        for item in passed_over:
+            heapq.heappush(heap, item)
         return found
 
     def _take(self, plan: _Plan, slot: int, now: int) -> Due:

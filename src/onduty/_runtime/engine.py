@@ -17,7 +17,7 @@ from onduty._runtime.elector import Elector
 from onduty._runtime.execution import Scope, StateBox
 from onduty._runtime.hub import ask
 from onduty._runtime.lanes import JournalState, Lane, NoState
-from onduty._runtime.lifecycle import Lifecycle
+from onduty._runtime.lifecycle import Lifecycle, State
 from onduty._runtime.runner import Runner
 from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.term import Term
@@ -153,7 +153,15 @@ class Engine:
             journal = self._open_journal(self.folder / "journal.sqlite3", make_offload())
             journal.open(this_process())
             self._journal = journal
+            forks.before(self._before_fork)
         return self._journal
+
+    def _before_fork(self) -> None:
+        # Whoever read the journal at import, such as the master of --preload, forks the workers that will need it, and
+        # a file that was open in a fork can't be opened again. A worker keeps it: its children have no part in it.
+        if self._journal is not None and self._life.state in (State.IDLE, State.NEVER):
+            self._journal.close()
+            self._journal = None
 
     def _recruit(self, term: Term) -> Scheduler:
         journal, number = term.journal, term.number

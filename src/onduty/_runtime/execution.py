@@ -40,7 +40,8 @@ class StateBox(Protocol):
 class Execution:
     """Satisfies ``onduty.context.RunInProgress``.
 
-    ``why`` says why it was halted; ``told`` that the function has looked and knows.
+    ``why`` says why it was halted; ``told`` that the function has looked and knows. ``not_before_mono``: when the
+    function may be called.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Execution:
         "finished",
         "kwargs",
         "missed",
+        "not_before_mono",
         "outcome",
         "progress",
         "result",
@@ -106,6 +108,7 @@ class Execution:
         self.why: str | None = None
         self.progress = 0.0
         self.text = ""
+        self.not_before_mono = 0.0
         self.started_mono = 0.0
         self.outcome: Outcome | None = None
         self.error: str | None = None

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from types import FrameType
 
 _descriptors: dict[int, tuple[int, int]] = {}
+_before: list[Callable[[], None]] = []
 _in_child: list[Callable[[], None]] = []
 _then: list[Callable[[FrameType | None], None]] = []
 _survivor = 0
@@ -45,6 +46,12 @@ def release(descriptor: int) -> bool:
     return ours
 
 
+def before(close: Callable[[], None]) -> None:
+    """Call ``close`` in this process each time before it forks; asking again changes nothing."""
+    if close not in _before:
+        _before.append(close)
+
+
 def in_child(forget: Callable[[], None]) -> None:
     """Call ``forget`` in every forked child: no thread may be started there, no lock waited for."""
     _in_child.append(forget)
@@ -59,12 +66,17 @@ def install(then: Callable[[FrameType | None], None]) -> None:
     """Register with the interpreter, once; ``then`` is told which frame called ``os.fork``, last of all."""
     if not _then:
         _then.append(then)
-        os.register_at_fork(after_in_child=_after_fork)
+        os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 
 
 def _identity(descriptor: int) -> tuple[int, int]:
     found = os.fstat(descriptor)
     return found.st_dev, found.st_ino
+
+
+def _before_fork() -> None:
+    for close in _before:
+        close()
 
 
 def _after_fork() -> None:
@@ -77,6 +89,7 @@ def _after_fork() -> None:
             os.dup2(null, descriptor, inheritable=False)
         os.close(null)
     _descriptors.clear()
+    _before.clear()
     callbacks, _in_child[:] = _in_child[:], []
     for forget in callbacks:
         forget()

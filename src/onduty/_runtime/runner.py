@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from onduty._runtime.execution import Execution, Scope
 from onduty._runtime.threads import spawn, stay_behind
-from onduty.clock import Clock
+from onduty.clock import Clock, Wakeup
 from onduty.context import current
 from onduty.errors import TermLost
 from onduty.journal import Outcome
@@ -55,7 +55,7 @@ class Runner:
 
     def start(self, execution: Execution) -> None:
         """Hand it to a thread and return."""
-        execution.started_mono = self._clock.mono()
+        execution.started_mono = max(self._clock.mono(), execution.not_before_mono)
         if execution.declared.call.is_async:
             self._host().submit(self._perform_async(execution))
         elif execution.declared.is_service:
@@ -113,6 +113,10 @@ class Runner:
         value = None
         try:
             with self._surrounded(execution) as call:
+                early = execution.not_before_mono - self._clock.mono()
+                if early > 0:
+                    self._clock.wait(Wakeup(), early)
+                    stay_behind(self._pid)
                 value = call()
         except BaseException as caught:  # noqa: BLE001  # sys.exit in a run ends the run, not its thread
             error = caught
@@ -123,6 +127,11 @@ class Runner:
         value = None
         try:
             with self._surrounded(execution) as call:
+                early = execution.not_before_mono - self._clock.mono()
+                if early > 0:
+                    import asyncio
+
+                    await asyncio.sleep(early)
                 value = await call()
         except BaseException as caught:  # noqa: BLE001  # as above; a cancelled coroutine is a run that failed
             error = caught

@@ -33,6 +33,9 @@ LONGEST_WAIT = 1.0
 LOOK_AGAIN = 0.2
 """Seconds between two looks at runs that linger in another process."""
 
+LONG_ENOUGH_TO_REST = 0.05
+"""Seconds without anything due in which the journal may catch up on its own work."""
+
 TIDY_EVERY = 60.0
 """Seconds between two prunings of the journal."""
 
@@ -136,6 +139,8 @@ class Scheduler:
                 self._wake.clear()
                 self._turn()
                 if not self._is_done():
+                    if self._until_next() >= LONG_ENOUGH_TO_REST:
+                        self._rest()
                     self._clock.wait(self._wake, self._until_next())
                     stay_behind(self._term.me.pid)
         except TermLost:
@@ -194,6 +199,12 @@ class Scheduler:
             pruned = 0
         # In small steps: a long one would hold up the runs that are due.
         self._desk.alarm(TIDY_EVERY / 60 if pruned else TIDY_EVERY, self._tidy)
+
+    def _rest(self) -> None:
+        try:
+            self._term.journal.rest()
+        except StoreUnavailable as error:
+            self._hold(error)
 
     def _turn(self) -> None:
         if not self._unwritten:

@@ -183,6 +183,9 @@ class Journal(Protocol):
         Works in small steps (at most 1,000 rows a call) and answers how many it deleted; marks stay.
         """
 
+    def rest(self) -> None:
+        """Nothing is due for a moment: do now, quickly, what would hold up a later write."""
+
     def state(self, task: str) -> str:
         """The task's state as JSON; ``{}`` before the first."""
 

@@ -110,6 +110,9 @@ class MemoryJournal:
             self._order = deque(run_id for run_id in self._order if run_id in self._rows)
             return len(doomed)
 
+    def rest(self) -> None:
+        pass
+
     def state(self, task: str) -> str:
         with self._opened():
             return self._states.get(task, "{}")

@@ -116,6 +116,9 @@ class SqliteJournal:
 
         return self._file.write(work)
 
+    def rest(self) -> None:
+        self._file.checkpoint()
+
     def state(self, task: str) -> str:
         def work(session: Session) -> str:
             row = session.cursor.execute(

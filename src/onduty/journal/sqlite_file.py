@@ -24,6 +24,9 @@ from onduty.journal.sqlite_opening import connect, explained, is_of_the_file, ma
 Answer = TypeVar("Answer")
 Durability = Literal["normal", "full"]
 
+CHECKPOINT_AFTER = 200
+"""Commits, of five pages or so each: what SQLite itself would take for enough."""
+
 
 class Offload(Protocol):
     """Calls ``fn(*args)``, one call at a time, where blocking in C holds up nobody; returns or raises what it does."""
@@ -34,13 +37,14 @@ class Offload(Protocol):
 class Session:
     """A connection and what was learnt through it; that part is emptied whenever a transaction is rolled back."""
 
-    __slots__ = ("connection", "cursor", "inode", "own_terms", "pid", "task_ids")
+    __slots__ = ("commits", "connection", "cursor", "inode", "own_terms", "pid", "task_ids")
 
     def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int]) -> None:
         self.connection = connection
         self.cursor = connection.cursor()
         self.inode = inode
         self.pid = os.getpid()
+        self.commits = 0  # since the last checkpoint
         self.task_ids: dict[str, int] = {}
         self.own_terms: set[int] = set()
 
@@ -101,6 +105,16 @@ class SqliteFile:
         answer: Answer = self._offload(self._write, work)
         return answer
 
+    def checkpoint(self) -> None:
+        """Move what the log holds into the file, if it is worth it; SQLite would do so in the middle of a commit.
+
+        Measured: such a commit takes 10 to 15 ms, others 0.1.
+        """
+        session = self._session
+        if session is not None and session.commits >= CHECKPOINT_AFTER and session.pid == os.getpid():
+            session.commits = 0
+            self.read(lambda session: session.cursor.execute("pragma wal_checkpoint(passive)").fetchone())
+
     def abandon(self) -> None:
         """Let go without closing, as after the descriptors were lost; this process can't open the file again.
 
@@ -155,6 +169,7 @@ class SqliteFile:
             execute("begin immediate")
             answer = work(session)
             execute("commit")
+            session.commits += 1
             return answer
         except BaseException as error:
             self._roll_back(session)

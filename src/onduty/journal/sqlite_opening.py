@@ -16,6 +16,7 @@ from onduty.errors import ConfigError, OnDutyError, StoreUnavailable
 from onduty.journal import sqlite_schema
 
 _WAL_BYTES = 16 * 1024 * 1024  # what a checkpoint leaves of a log that a long reader let grow
+_AUTOCHECKPOINT_PAGES = 8000  # only where nobody ever rests: see ``SqliteFile.checkpoint``
 _DAMAGED = ("not a database", "malformed")
 _SET_ASIDE = "stop the app and move the file away, together with its -wal and -shm"
 _REMEDIES = (
@@ -73,6 +74,7 @@ def connect(path: Path, *, synchronous: str, busy_seconds: float) -> sqlite3.Con
         )  # first: a new file is made with fewer waits for the disk
         _prepare(connection, path, time.monotonic() + busy_seconds)
         connection.execute(f"pragma journal_size_limit = {_WAL_BYTES}")
+        connection.execute(f"pragma wal_autocheckpoint = {_AUTOCHECKPOINT_PAGES}")
         return connection
     except BaseException as error:
         if connection is not None:
