@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from datetime import tzinfo
 from typing import Any, Protocol
 
@@ -48,6 +49,8 @@ class Execution:
         "_alarms",
         "_clock",
         "_home",
+        "_inhabitant",
+        "_scope",
         "_wakeup",
         "attempt",
         "box",
@@ -62,7 +65,6 @@ class Execution:
         "progress",
         "result",
         "run_id",
-        "scope",
         "slot",
         "started_mono",
         "stopping",
@@ -102,7 +104,6 @@ class Execution:
         self.box = box
         self.finished = finished
         self.zone = zone
-        self.scope: Scope | None = None
         self.stopping = False
         self.told = False
         self.why: str | None = None
@@ -117,6 +118,8 @@ class Execution:
         self.ended_at = 0
         self._clock = clock
         self._home = os.getpid()
+        self._scope: Scope | None = None
+        self._inhabitant: object = None
         self._wakeup: Wakeup | None = None
         self._alarms: set[Callable[[], object]] | None = None
 
@@ -126,6 +129,17 @@ class Execution:
 
     def context(self) -> Context:
         return Context(self)
+
+    @contextlib.contextmanager
+    def surrounded(self, scope: Scope) -> Iterator[None]:
+        """Within ``scope``, which belongs to the calling thread, or asyncio task, alone."""
+        scope.open()
+        self._scope, self._inhabitant = scope, self._caller()
+        try:
+            yield
+        finally:
+            self._scope = None
+            scope.close()
 
     def halt(self, why: str) -> None:
         """Ask it to end; the first reason stands. From any thread, again and again."""
@@ -148,8 +162,7 @@ class Execution:
         if not self.stopping:
             if self._wakeup is None:
                 self._wakeup = Wakeup()
-            # In a service each turn has its own scope: nothing, such as a database session, is held asleep.
-            scope = self.scope if self.declared.is_service else None
+            scope = self._scope_of_this_turn()
             if scope is not None:
                 scope.close()
             try:
@@ -173,7 +186,7 @@ class Execution:
             return loop.call_soon_threadsafe(woken.set)
 
         self._alarms.add(alarm)
-        scope = self.scope if self.declared.is_service else None
+        scope = self._scope_of_this_turn()
         if scope is not None:
             scope.close()
         try:
@@ -199,6 +212,20 @@ class Execution:
             # From here on even a loop with a bare "except Exception" ends.
             self.halt("the term was lost")
             raise
+
+    def _scope_of_this_turn(self) -> Scope | None:
+        """What a service leaves when it goes to sleep: nothing, such as a database session, is held asleep.
+
+        A helper thread or a child task that sleeps has at most a copy of it, and the service goes on meanwhile.
+        """
+        return self._scope if self.declared.is_service and self._caller() == self._inhabitant else None
+
+    def _caller(self) -> object:
+        if not self.declared.call.is_async:
+            return threading.get_ident()
+        import asyncio
+
+        return asyncio.current_task()
 
     def _go_on(self) -> bool:
         if self.stopping:

@@ -13,7 +13,7 @@ import json
 import os
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -141,18 +141,12 @@ class Runner:
     def _surrounded(self, execution: Execution) -> Iterator[Callable[[], Any]]:
         """The user's call, ready to be made, inside the framework's scope."""
         declared = execution.declared.call
-        if self._make_scope is not None:
-            execution.scope = self._make_scope()
-            execution.scope.open()
-        try:
+        with execution.surrounded(self._make_scope()) if self._make_scope else nullcontext():
             context = execution.context()
             current.set(context)
             arguments = json.loads(execution.kwargs) if execution.kwargs != "{}" else {}
             first = (context,) if declared.takes_context else ()
             yield partial(declared.function, *first, **arguments)
-        finally:
-            if execution.scope is not None:
-                execution.scope.close()
 
     def _end(self, execution: Execution, value: Any, error: BaseException | None) -> None:
         stay_behind(self._pid)
