@@ -4,7 +4,7 @@ Each process appends JSON lines to the file ``FACTS`` in the folder named by ``P
 themselves say when they led (``begin``, ``beat``, ``end``, on the machine's monotonic clock) and which slots they ran
 (``slot``). A file named ``do`` there makes the next run of ``mischief`` do what it says; while a file named ``hang``
 exists, the service ``stubborn`` does not listen. ``PROBE_IMPORT_SECONDS``: how long the import takes.
-``PROBE_READS=yes``: the journal is read at import.
+``PROBE_READS=yes``: the journal is read at import. As a program it serves in the way its first argument names.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 from flask import Flask
 
 from onduty import Context, OnDuty
+from support.serving import serve
 
 FOLDER = Path(os.environ.get("PROBE_FOLDER", "."))
 FACTS = "facts.jsonl"
@@ -156,3 +157,7 @@ def slow() -> str:
     tell("slow")
     time.sleep(4)
     return str(os.getpid())
+
+
+if __name__ == "__main__":
+    serve(app, sys.argv[1], int(sys.argv[2]))

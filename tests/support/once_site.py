@@ -1,4 +1,4 @@
-"""Start ``once_app`` under gunicorn, make it busy, read what its leaders wrote, and judge it."""
+"""Start ``once_app`` under a server, make it busy, read what its leaders wrote, and judge it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from onduty.journal import RunRecord
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
 from support.leadership import Fact, Tenure, check_slots, overlaps, tenures
 from support.once_app import EVERY, FACTS
-from support.processes import Running, ask, free_port, start
+from support.processes import Running, ask, children_of, free_port, start
 from support.waiting import eventually
 
 GRID = round(EVERY * 1_000_000)
@@ -38,13 +36,23 @@ class OnceSite:
         log = self.folder / "output"
         return start([sys.executable, *command], log=log, env={**self.surroundings, **env}, cwd=self.folder)
 
-    def gunicorn(self, kind: str, *options: str, workers: int = 2, **env: str) -> Running:
+    def gunicorn(
+        self, kind: str, *options: str, workers: int = 2, app: str = "support.once_app:app", **env: str
+    ) -> Running:
         """A server on a port of its own, ``self.port`` until the next one is started."""
         self.port = free_port()
         settings = ["-k", kind, "-w", str(workers), "-b", f"127.0.0.1:{self.port}", "--no-control-socket"]
         if kind == "gthread":
             settings += ["--threads", "8"]
-        return self.run("-m", "gunicorn", *settings, *options, "support.once_app:app", **env)
+        return self.run("-m", "gunicorn", *settings, *options, app, **env)
+
+    def is_ready(self, count: int) -> None:
+        """Wait until so many workers have begun to serve, dead ones included.
+
+        gunicorn misses a signal that meets a worker in the middle of its start.
+        """
+        output = self.folder / "output"
+        eventually(lambda: output.read_text().count("worker ready") == count, 20.0, what=f"{count} workers in {output}")
 
     def facts(self, kind: str = "") -> list[Fact]:
         """What was told so far, of one kind or all, oldest first."""
@@ -120,9 +128,8 @@ class OnceSite:
 
 
 def children(server: Running) -> list[int]:
-    """The living workers of a gunicorn master."""
-    found = psutil.Process(server.pid).children()
-    return sorted(child.pid for child in found if child.status() != psutil.STATUS_ZOMBIE)
+    """The living workers of a gunicorn master, or a reloader's child."""
+    return children_of(server.pid)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from onduty import servers
 from onduty._runtime import forks
 from onduty._runtime.lifecycle import State, lifecycle
 from onduty.errors import ConfigError
+from support import serving
 
 
 def tell(event: str, **more: Any) -> None:
@@ -147,31 +148,13 @@ async def asgi(scope: Any, receive: Any, send: Any) -> None:
 
 
 def serve(way: str, port: int) -> None:
-    """Serve until told to stop."""
-    if way in ("run", "debug"):
-        app.run(port=port, debug=way == "debug")
-    elif way.startswith("socketio"):
-        from flask_socketio import SocketIO
-
-        _, mode, *debug = way.split("-")
-        socketio = SocketIO(app, async_mode=mode)
-        socketio.run(app, port=port, debug=bool(debug), allow_unsafe_werkzeug=True)
-    elif way == "waitress":
-        import waitress
-
-        waitress.serve(app, listen=f"127.0.0.1:{port}")
-    elif way == "waitress-two-sockets":
-        import waitress
-
-        waitress.serve(app, listen=f"127.0.0.1:{port} [::1]:{port}")
-    elif way == "wsgiref":
-        from wsgiref.simple_server import make_server
-
-        make_server("127.0.0.1", port, app).serve_forever()
-    elif way == "home-made":
+    """Serve until told to stop; ``nothing`` serves nobody."""
+    if way == "home-made":
         home_made(port)
     elif way == "nothing":
         print(lifecycle.state.value)
+    else:
+        serving.serve(app, way, port)
 
 
 def home_made(port: int) -> None:
