@@ -96,10 +96,12 @@ class Desk:
 
     def decide_due(self) -> None:
         now = self._clock.now()
-        for due in self.agenda.due(now, BATCH):
+        overdue = self.agenda.due(now, BATCH)
+        for due in overdue:
             self._decide(due)
-        for due in self.agenda.soon(now, now + AHEAD, BATCH, self._is_idle):
-            self._decide(due)
+        if len(overdue) < BATCH:
+            for due in self.agenda.soon(now, now + AHEAD, BATCH, self._is_idle):
+                self._decide(due)
 
     def request(self, run: Execution) -> None:
         self._admit(self._lanes[run.task_name], run)

@@ -12,8 +12,8 @@ import contextvars
 import json
 import os
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -112,7 +112,8 @@ class Runner:
         error: BaseException | None = None
         value = None
         try:
-            with self._surrounded(execution) as call:
+            with self._scope_of(execution):
+                call = self._call(execution)
                 early = execution.not_before_mono - self._clock.mono()
                 if early > 0:
                     self._clock.wait(Wakeup(), early)
@@ -126,7 +127,8 @@ class Runner:
         error: BaseException | None = None
         value = None
         try:
-            with self._surrounded(execution) as call:
+            with self._scope_of(execution):
+                call = self._call(execution)
                 early = execution.not_before_mono - self._clock.mono()
                 if early > 0:
                     import asyncio
@@ -137,16 +139,16 @@ class Runner:
             error = caught
         self._end(execution, value, error)
 
-    @contextmanager
-    def _surrounded(self, execution: Execution) -> Iterator[Callable[[], Any]]:
-        """The user's call, ready to be made, inside the framework's scope."""
-        declared = execution.declared.call
-        with execution.surrounded(self._make_scope()) if self._make_scope else nullcontext():
-            context = execution.context()
-            current.set(context)
-            arguments = json.loads(execution.kwargs) if execution.kwargs != "{}" else {}
-            first = (context,) if declared.takes_context else ()
-            yield partial(declared.function, *first, **arguments)
+    def _scope_of(self, execution: Execution) -> AbstractContextManager[None]:
+        return execution.surrounded(self._make_scope()) if self._make_scope else nullcontext()
+
+    def _call(self, execution: Execution) -> Callable[[], Any]:
+        """The user's call, ready to be made, in this context of variables."""
+        declared, context = execution.declared.call, execution.context()
+        current.set(context)
+        arguments = json.loads(execution.kwargs) if execution.kwargs != "{}" else {}
+        first = (context,) if declared.takes_context else ()
+        return partial(declared.function, *first, **arguments)
 
     def _end(self, execution: Execution, value: Any, error: BaseException | None) -> None:
         stay_behind(self._pid)
