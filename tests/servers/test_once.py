@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from onduty._runtime import policy
 from support.leadership import gaps
 from support.once_site import OnceSite, children, load
-from support.processes import Running, is_living
+from support.processes import Running, ask, is_living
 from support.waiting import eventually, throughout
 
 LOAD_SECONDS = 30.0 if os.environ.get("ONDUTY_LONG") else 15.0
@@ -28,6 +30,15 @@ def end(server: Running) -> None:
     """As a supervisor does: ask, and wait until all of it has gone."""
     server.signal(signal.SIGTERM)
     server.wait(40)
+
+
+def seen_by_another(site: OnceSite, leader: int) -> dict[str, Any] | None:
+    """The status of a worker that is not ``leader``; ``None``: the connection was taken by that one, or by none."""
+    try:
+        status: dict[str, Any] = json.loads(ask(site.port, "/status", timeout=1)[1])
+    except OSError:
+        return None
+    return status if status["pid"] != leader else None
 
 
 @pytest.mark.parametrize(
@@ -143,17 +154,21 @@ def test_orphans_of_a_killed_master_do_not_lead_a_dead_server(site: OnceSite, ki
 
 
 def test_a_leader_that_is_frozen_and_released_goes_on_alone(site: OnceSite) -> None:
-    """A stopped process keeps its lock: nobody else leads meanwhile, and it goes on in its term, no slot forgotten."""
+    """
+    A stopped process keeps its lock: nobody else leads meanwhile. After ten seconds the standby says so, in the log and
+    in its status, and that it turns again when it does. It goes on in its term, no slot forgotten.
+    """
     with site.gunicorn("gthread") as server:
         leader = site.leads()
         os.kill(leader, signal.SIGSTOP)
         stopped = time.monotonic_ns()
         try:
-            throughout(
-                lambda: all(fact["pid"] == leader for fact in site.facts("begin")), 3.0, what="nobody else leads"
-            )
+            eventually(lambda: f"pid {leader}, has been stopped for" in server.output(), 30, what="the standby says so")
+            assert eventually(lambda: seen_by_another(site, leader), 20)["frozen_leader"] == "stopped"
+            assert {fact["pid"] for fact in site.facts("begin")} == {leader}
         finally:
             os.kill(leader, signal.SIGCONT)
+        eventually(lambda: f"pid {leader}, turns its loop again" in server.output(), what="and that it goes on")
         site.all_goes_on(pid=leader)
         end(server)
 

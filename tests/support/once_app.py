@@ -18,7 +18,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Flask, Response, jsonify
 
 from onduty import Context, OnDuty
 from support.serving import serve
@@ -150,6 +150,11 @@ DEEDS = {
 @app.get("/")
 def index() -> str:
     return str(os.getpid())
+
+
+@app.get("/status")
+def status() -> Response:
+    return jsonify(duty.status())
 
 
 @app.get("/slow")
