@@ -10,7 +10,13 @@ from onduty._runtime.policy import FrozenWatch, Sample, Signs, Verdict
 
 @pytest.mark.parametrize(
     ("since_vacant", "seconds"),
-    [(None, policy.SLOW_POLL), (0.0, policy.RUSH_STEP), (0.049, policy.RUSH_STEP), (0.05, policy.SLOW_POLL)],
+    [
+        (None, policy.SLOW_POLL),
+        (0.0, policy.RUSH_STEP),
+        (0.049, policy.RUSH_STEP),
+        (0.05, policy.HURRY_STEP),
+        (1.0, policy.SLOW_POLL),
+    ],
 )
 def test_a_standby_hurries_only_after_an_end_of_file(since_vacant: float | None, seconds: float) -> None:
     """The lock is freed a moment after the hub's end-of-file, not at it."""

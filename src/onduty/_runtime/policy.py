@@ -13,6 +13,10 @@ RUSH = 0.05
 """Seconds after an end-of-file in which the lock is tried every ``RUSH_STEP``: the lock is freed a moment later."""
 
 RUSH_STEP = 0.0005
+HURRY = 1.0
+"""Seconds in which it is then tried every ``HURRY_STEP``: on a busy machine a moment may be long (seen: 110 ms)."""
+
+HURRY_STEP = 0.005
 LEADER_LOOK = 0.05
 RENEW_EVERY = 1.0
 ASK_EVERY = 1.0
@@ -33,7 +37,9 @@ SECOND_LOOK = 0.01
 
 def next_try(since_vacant: float | None) -> float:
     """Seconds until a standby tries the lock again; ``since_vacant``: seconds since its end-of-file, if any."""
-    return RUSH_STEP if since_vacant is not None and since_vacant < RUSH else SLOW_POLL
+    if since_vacant is None or since_vacant >= HURRY:
+        return SLOW_POLL
+    return RUSH_STEP if since_vacant < RUSH else HURRY_STEP
 
 
 def patience(grace: float, grace_limit: float | None) -> float:
