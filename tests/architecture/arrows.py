@@ -63,11 +63,23 @@ TABLE: dict[str, Row] = {
         ".servers",
         ".servers.*",
         ".listeners.*",
-        lazily=(".election.*", ".journal.*", ".frameworks.*"),
+        lazily=(".election.*", ".journal.*", ".frameworks.*", ".socketio.*"),
     ),
     # outside: the composition root and plain data, never each other
     ".frameworks": row(),
     ".frameworks.flask": row(*PLAIN_DATA, ".duty", "flask", "werkzeug", "click"),
+    # Its decisions and formats are for every kind of server, so they know none; sockets and threads are for `_runtime`
+    # to count and to keep from children, hence its arrow there.
+    ".socketio": row(),
+    ".socketio.ids": row(),
+    ".socketio.wire": row(),
+    ".socketio.route": row(".socketio.ids"),
+    ".socketio.peers": row(".socketio.ids"),
+    ".socketio.checks": row(),
+    ".socketio.reminder": row(*PLAIN_DATA, ".socketio.checks"),
+    ".socketio.*": row(*PLAIN_DATA, "._runtime.*", ".socketio.*"),
+    ".socketio.bus": row(*PLAIN_DATA, "._runtime.*", ".socketio.*", "socketio"),
+    ".socketio.wiring": row(*PLAIN_DATA, "._runtime.*", ".socketio.*", lazily=("socketio",)),
     ".listeners": row(),
     ".listeners.*": row(*PLAIN_DATA, ".duty"),
     # for users' own tests, and for ours

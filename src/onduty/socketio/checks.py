@@ -1,0 +1,93 @@
+"""What can't work and what won't work well, found at start and told in a sentence with its remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+OLDEST = (5, 14, 2)
+"""python-socketio before this sends pickle between workers, or can't send binary."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the checks look at.
+
+    ``server``: the web server's name, as ``gunicorn gthread``. ``workers``: how many it was told to have, where it
+    says. ``patched``: gevent has patched threads. ``gevent_websocket``: the package of that name was loaded by
+    engine.io, which prefers it to simple-websocket whenever it can.
+    """
+
+    server: str
+    workers: int | None
+    http2: bool
+    async_mode: str
+    patched: bool
+    gevent_websocket: bool
+    python_socketio: str
+
+    @property
+    def has_several(self) -> bool:
+        return self.workers is not None and self.workers > 1
+
+
+def refusals(here: Surroundings) -> list[str]:
+    """Why sessions or emits would be lost for certain."""
+    found = []
+    if _version(here.python_socketio) < OLDEST:
+        found.append(
+            f"python-socketio {here.python_socketio} exchanges pickles between workers, or can't send binary: "
+            'pip install -U "python-socketio>=5.14.2"'
+        )
+    if here.gevent_websocket and here.has_several:
+        found.append(
+            "gevent-websocket is installed, engine.io prefers it, and its connections can't be handed to another "
+            "worker: pip uninstall gevent-websocket, pip install simple-websocket, and run gunicorn -k gevent"
+        )
+    if here.async_mode == "gevent" and here.server.startswith("gunicorn") and not here.patched and here.has_several:
+        found.append(
+            f"SocketIO chose async_mode 'gevent', because gevent is installed, but {here.server} works with threads: "
+            'say SocketIO(app, async_mode="threading"), or run gunicorn -k gevent'
+        )
+    return found
+
+
+def warnings(here: Surroundings) -> list[str]:
+    """What works, and not as somebody may expect."""
+    found = []
+    if here.server == "gunicorn sync":
+        found.append(
+            "gunicorn's sync worker answers one request at a time, and a client that polls occupies it: "
+            "gunicorn -k gthread --threads 100, or -k gevent"
+        )
+    if here.http2:
+        found.append(
+            "HTTP/2 is on: a WebSocket over HTTP/2 can't be handed to its worker, and its client falls back to "
+            "polling; leave h2 out of --http-protocols where clients need WebSockets"
+        )
+    if here.async_mode not in ("threading", "gevent") and here.has_several:
+        found.append(
+            f"async_mode {here.async_mode!r} is not known here, and WebSockets may stay with the wrong worker: "
+            'say SocketIO(app, async_mode="threading") or "gevent"'
+        )
+    return found
+
+
+def forgotten(extensions: Mapping[str, Any], workers: int | None) -> str | None:
+    """What to say where Flask-SocketIO is used with several workers and the duty knows nothing of it."""
+    socketio = extensions.get("socketio")
+    if socketio is None or workers is None or workers < 2:
+        return None
+    options = getattr(socketio, "server_options", {})
+    if options.get("client_manager") or options.get("message_queue"):
+        return None  # they have seen to it
+    return (
+        f"Flask-SocketIO under {workers} workers: clients do not stay connected, and an emit reaches those of one "
+        "worker only. Say OnDuty(app, socketio=socketio), and both are seen to"
+    )
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", text)[:3])

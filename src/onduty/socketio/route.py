@@ -1,0 +1,54 @@
+"""Where a request belongs, decided from what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from urllib.parse import parse_qs
+
+from onduty.socketio.ids import owner_of
+
+
+class Way(Enum):
+    HERE = "here"
+    """By the server it has reached, as if we were not there."""
+    FORWARD = "forward"
+    """Its session is another worker's: sent there, and the answer brought back."""
+    SOCKET = "socket"
+    """A WebSocket: its connection goes to the owner, or out of the server's thread pool if that is us."""
+
+
+@dataclass(frozen=True)
+class Route:
+    way: Way
+    owner: str = ""
+    sid: str | None = None
+
+
+HERE = Route(Way.HERE)
+
+
+def route(environ: Mapping[str, Any], own: str) -> Route:
+    """The route of an Engine.IO request. What can't be routed is dealt with here, as engine.io does: by a 400."""
+    sid = parse_qs(environ.get("QUERY_STRING", "")).get("sid", [None])[0]
+    owner = owner_of(sid)
+    method = environ["REQUEST_METHOD"]
+    if method == "GET" and asks_for_websocket(environ):
+        if not can_be_handed_over(environ) or (sid is not None and owner is None):
+            return HERE
+        return Route(Way.SOCKET, owner or own, sid)
+    if owner is None or owner == own or method not in ("GET", "POST"):
+        return HERE
+    return Route(Way.FORWARD, owner, sid)
+
+
+def asks_for_websocket(environ: Mapping[str, Any]) -> bool:
+    connection = environ.get("HTTP_CONNECTION", "").lower()
+    return environ.get("HTTP_UPGRADE", "").lower() == "websocket" and "upgrade" in connection
+
+
+def can_be_handed_over(environ: Mapping[str, Any]) -> bool:
+    """gunicorn lets us have the connection, and it is this request's alone: HTTP/2 shares one among many."""
+    return "gunicorn.socket" in environ and str(environ.get("SERVER_PROTOCOL", "")).startswith("HTTP/1")

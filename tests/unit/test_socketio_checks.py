@@ -1,0 +1,87 @@
+"""What can't work is refused with its remedy, what won't work well is said, and all else passes in silence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from onduty.socketio.checks import Surroundings, forgotten, refusals, warnings
+
+GOOD = Surroundings(
+    server="gunicorn gthread",
+    workers=4,
+    http2=False,
+    async_mode="threading",
+    patched=False,
+    gevent_websocket=False,
+    python_socketio="5.14.2",
+)
+
+
+@pytest.mark.parametrize(
+    "here",
+    [
+        GOOD,
+        replace(GOOD, server="gunicorn gevent", async_mode="gevent", patched=True),
+        replace(GOOD, server="gunicorn gevent", async_mode="threading", patched=True),
+        replace(GOOD, python_socketio="5.18.1"),
+        replace(GOOD, python_socketio="6.0.0rc1"),
+        replace(GOOD, server="Werkzeug", workers=None),
+        replace(GOOD, server="gunicorn gevent", async_mode="gevent", patched=True, workers=1, gevent_websocket=True),
+        replace(GOOD, server="gevent", workers=None, async_mode="gevent"),
+    ],
+)
+def test_what_works_is_let_pass_in_silence(here: Surroundings) -> None:
+    assert (refusals(here), warnings(here)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("here", "remedy"),
+    [
+        (replace(GOOD, python_socketio="5.13.0"), 'pip install -U "python-socketio>=5.14.2"'),
+        (replace(GOOD, python_socketio="5.14.1"), 'pip install -U "python-socketio>=5.14.2"'),
+        (replace(GOOD, async_mode="gevent", patched=True, gevent_websocket=True), "pip uninstall gevent-websocket"),
+        (replace(GOOD, async_mode="gevent"), 'async_mode="threading"'),
+    ],
+)
+def test_what_would_lose_sessions_or_emits_is_refused(here: Surroundings, remedy: str) -> None:
+    """One sentence, with what to type."""
+    (sentence,) = refusals(here)
+
+    assert remedy in sentence
+
+
+@pytest.mark.parametrize(
+    ("here", "remedy"),
+    [
+        (replace(GOOD, server="gunicorn sync"), "-k gthread --threads 100"),
+        (replace(GOOD, http2=True), "leave h2 out of --http-protocols"),
+        (replace(GOOD, async_mode="eventlet"), 'async_mode="threading"'),
+    ],
+)
+def test_what_works_otherwise_than_expected_is_said(here: Surroundings, remedy: str) -> None:
+    assert refusals(here) == []
+    (sentence,) = warnings(here)
+    assert remedy in sentence
+
+
+def test_a_forgotten_socketio_is_named_with_the_line_to_type() -> None:
+    assert "OnDuty(app, socketio=socketio)" in str(forgotten({"socketio": SimpleNamespace(server_options={})}, 4))
+
+
+@pytest.mark.parametrize(
+    ("extensions", "workers"),
+    [
+        ({}, 4),
+        ({"socketio": SimpleNamespace(server_options={})}, 1),
+        ({"socketio": SimpleNamespace(server_options={})}, None),
+        ({"socketio": SimpleNamespace(server_options={"message_queue": "redis://"})}, 4),
+        ({"socketio": SimpleNamespace(server_options={"client_manager": object()})}, 4),
+    ],
+)
+def test_nobody_is_reminded_who_needs_no_reminding(extensions: dict[str, Any], workers: int | None) -> None:
+    """No Socket.IO, one worker, or a message queue of their own."""
+    assert forgotten(extensions, workers) is None

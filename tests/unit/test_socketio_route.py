@@ -1,0 +1,56 @@
+"""Where a request belongs, from what it says alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from onduty.socketio.route import HERE, Route, Way, route
+
+OWN, OTHER = "ownownow", "otheroth"
+REST = "0123456789012345678A"
+OURS, THEIRS = OWN + REST, OTHER + REST
+UPGRADE = {"HTTP_UPGRADE": "WebSocket", "HTTP_CONNECTION": "keep-alive, Upgrade"}
+
+
+def environ(query: str = "", method: str = "GET", **more: Any) -> dict[str, Any]:
+    there = {"gunicorn.socket": object(), "SERVER_PROTOCOL": "HTTP/1.1"}
+    return {"REQUEST_METHOD": method, "QUERY_STRING": query, **there, **more}
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_poll_of_another_workers_session_is_forwarded(method: str) -> None:
+    assert route(environ(f"EIO=4&transport=polling&sid={THEIRS}", method), OWN) == Route(Way.FORWARD, OTHER, THEIRS)
+
+
+def test_it_is_engine_ios_first_sid_that_counts() -> None:
+    """The one engine.io would look up; percent signs are read as it reads them."""
+    assert route(environ(f"sid={THEIRS}&sid={OURS}"), OWN).owner == OTHER
+    assert route(environ(f"sid=%6f{THEIRS[1:]}"), OWN).owner == OTHER
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        environ("EIO=4&transport=polling"),
+        environ(f"sid={OURS}"),
+        environ(f"sid={OURS}", "POST"),
+        environ(f"sid={THEIRS}", "OPTIONS"),
+        environ("sid=../../etc/passwd"),
+        environ("sid=" + "a" * 5000),
+        environ("sid=" + THEIRS[:12]),
+        environ("sid=../../etc/passwd", **UPGRADE),
+        environ(f"sid={THEIRS}", **{**UPGRADE, "SERVER_PROTOCOL": "HTTP/2.0"}),
+        {"REQUEST_METHOD": "GET", "QUERY_STRING": f"sid={THEIRS}", "SERVER_PROTOCOL": "HTTP/1.1", **UPGRADE},
+    ],
+)
+def test_what_is_ours_or_nobodys_or_cannot_be_moved_stays_here(request_: dict[str, Any]) -> None:
+    """Engine.io answers it: a new session, ours, a question about CORS, or a 400."""
+    assert route(request_, OWN) == HERE
+
+
+def test_a_websocket_goes_to_its_owner_and_a_new_one_out_of_the_pool() -> None:
+    assert route(environ(f"sid={THEIRS}", **UPGRADE), OWN) == Route(Way.SOCKET, OTHER, THEIRS)
+    assert route(environ(f"sid={OURS}", **UPGRADE), OWN) == Route(Way.SOCKET, OWN, OURS)
+    assert route(environ("EIO=4&transport=websocket", **UPGRADE), OWN) == Route(Way.SOCKET, OWN, None)

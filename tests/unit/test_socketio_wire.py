@@ -1,0 +1,78 @@
+"""What workers say to each other survives every way of being cut, and nonsense is recognised as such."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onduty.socketio import wire
+from onduty.socketio.wire import NotOurs, Splitter
+
+
+@given(st.lists(st.binary(max_size=50), max_size=20), st.lists(st.integers(1, 40), max_size=60))
+def test_frames_come_out_as_they_went_in_however_the_stream_is_cut(payloads: list[bytes], cuts: list[int]) -> None:
+    """A stream has no borders but those we draw."""
+    stream = b"".join(wire.frame(payload) for payload in payloads)
+    splitter, found = Splitter(), []
+
+    for cut in [*cuts, len(stream)]:
+        found += splitter.feed(stream[:cut])
+        stream = stream[cut:]
+
+    assert found == payloads
+
+
+def test_a_length_nobody_would_send_ends_the_stream() -> None:
+    """Before anything of that size is waited for."""
+    with pytest.raises(NotOurs):
+        Splitter().feed(struct.pack(">I", wire.LONGEST + 1))
+
+
+def test_a_request_takes_the_strings_along_and_nothing_else() -> None:
+    """All that the client said, in any letters; no stream, no socket, no object of the server's."""
+    environ = {"PATH_INFO": "/\xe4\u2713", "HTTP_COOKIE": 'a="b"', "wsgi.input": object(), "wsgi.version": (1, 0)}
+    splitter = Splitter()
+
+    head, body = splitter.feed(wire.request("poll", environ, b"\x00body"))
+
+    assert wire.read_request(head) == ("poll", {"PATH_INFO": "/\xe4\u2713", "HTTP_COOKIE": 'a="b"'})
+    assert body == b"\x00body"
+
+
+def test_a_response_comes_back_whole() -> None:
+    """Repeated headers stay repeated, in order."""
+    headers = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+
+    head, body = Splitter().feed(wire.response("200 OK", headers, b""))
+
+    assert wire.read_response(head) == ("200 OK", headers)
+    assert body == b""
+
+
+@pytest.mark.parametrize("token", ["abcdefgh", None])
+def test_a_hello_says_who_it_is(token: str | None) -> None:
+    """Or that it is nobody who could be answered."""
+    (payload,) = Splitter().feed(wire.hello(token))
+
+    assert wire.read_hello(payload) == token
+
+
+@pytest.mark.parametrize("payload", [b"", b"\x80\x04pickle", b"[]", b"1", b'{"from": 1}'])
+def test_nonsense_is_not_a_hello(payload: bytes) -> None:
+    with pytest.raises(NotOurs):
+        wire.read_hello(payload)
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b"[]", b'{"do": 1, "environ": {}}', b'{"do": "poll"}'])
+def test_nonsense_is_not_a_request(payload: bytes) -> None:
+    with pytest.raises(NotOurs):
+        wire.read_request(payload)
+
+
+@pytest.mark.parametrize("payload", [b"", b"{}", b'["200 OK"]', b'["200 OK", [1]]'])
+def test_nonsense_is_not_a_response(payload: bytes) -> None:
+    with pytest.raises(NotOurs):
+        wire.read_response(payload)
