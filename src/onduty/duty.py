@@ -15,7 +15,7 @@ from onduty import servers
 from onduty._runtime import forks
 from onduty._runtime.engine import Engine
 from onduty._runtime.execution import Scope
-from onduty._runtime.lifecycle import State, lifecycle
+from onduty._runtime.lifecycle import Crew, State, lifecycle
 from onduty._runtime.threads import Offload
 from onduty.clock import SystemClock, to_datetime
 from onduty.config import Settings, resolve
@@ -72,24 +72,29 @@ class OnDuty:
     ``app``: a Flask app, or any WSGI or ASGI app together with ``name=``; without one, call :meth:`init_app` later.
     Settings are
     those of ``onduty.config.Settings``, as keywords; the environment and the app's config go before them.
+    ``socketio``: the app's ``flask_socketio.SocketIO`` or ``socketio.Server``; what is emitted on any worker then
+    reaches the clients of every worker, and clients stay connected whichever worker they reach.
 
     Declaring and installing start nothing. The work begins when this process serves, and never in a process that does
     not.
     """
 
-    def __init__(self, app: Any = None, **settings: Any) -> None:
+    def __init__(self, app: Any = None, *, socketio: Any = None, **settings: Any) -> None:
         self._registry = Registry()
         self._events = ev.Events()
         self._clock = SystemClock()
         self._keywords = settings
+        self._socketio = socketio
         self._engines: list[weakref.ref[Engine]] = []
         self._own: list[Engine] = []
         sentences.subscribe(self._events)
         if app is not None:
             self.init_app(app)
 
-    def init_app(self, app: Any, **settings: Any) -> None:
+    def init_app(self, app: Any, *, socketio: Any = None, **settings: Any) -> None:
         """Give ``app`` its own lock, journal and background work, by this duty's declarations.
+
+        ``socketio`` may be without its app until the server starts.
 
         Raises:
             AppError: This app has it already.
@@ -118,7 +123,18 @@ class OnDuty:
         sentences.make_visible()
         forks.install(_after_fork)
         servers.recognise(lifecycle)
-        lifecycle.enlist(engine)
+        lifecycle.enlist(self._crew(app, engine, self._socketio if socketio is None else socketio, installation))
+
+    def _crew(self, app: Any, engine: Engine, socketio: Any, installation: Installation) -> Crew:
+        if socketio is None:
+            from onduty.socketio.reminder import Reminder
+
+            name, emit = engine.settings.name, self._events.emit
+            self._events.subscribe(ev.TermBegan, Reminder(app, name, lambda: lifecycle.workers, emit))
+            return engine
+        from onduty.socketio.wiring import SocketCrew
+
+        return SocketCrew(engine, socketio, lifecycle, self._clock, installation.is_test)
 
     # Declaring
 

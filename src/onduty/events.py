@@ -111,6 +111,19 @@ class EngineFault(Event):
     error: str
 
 
+class Advice(Event):
+    """The surroundings are not as they should be; ``text`` says what is wrong and what mends it."""
+
+    text: str
+
+
+class EmitsDropped(Event):
+    """A worker (``peer``) does not read what is emitted to its clients; ``dropped`` messages are lost to it by now."""
+
+    peer: str
+    dropped: int
+
+
 class RunEvent(Event):
     """The parent of all events of one run."""
 

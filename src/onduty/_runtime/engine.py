@@ -66,6 +66,8 @@ class Engine:
         self._open_election = open_election
         self._scope = scope
         self._is_test = is_test
+        self.more: dict[str, Callable[[], Any]] = {}
+        """What else belongs to a snapshot, by name."""
         self._forget()
 
     def _forget(self) -> None:
@@ -252,6 +254,7 @@ class Engine:
             "held": bool(scheduler and scheduler.is_held),
             "tasks": scheduler.snapshot() if scheduler else {},
             "every_worker": self._local.snapshot() if self._local else {},
+            **{name: look() for name, look in self.more.items()},
         }
 
 

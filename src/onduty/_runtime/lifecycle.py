@@ -49,6 +49,7 @@ class Lifecycle:
     """One per process, shared by all apps in it.
 
     ``server``: the name of the web server that was recognised, for status and messages.
+    ``workers``: how many of us that server was told to have; ``None`` when it does not say. ``http2``: it speaks that.
     ``grace_limit``: seconds after which that server kills a stopping worker; ``None`` when it never does.
     ``loop``: returns the asyncio loop the server runs the app on, where there is one.
     ``successors``: whether the server is about to have other workers in place of this one; asked when it is leaving.
@@ -65,6 +66,8 @@ class Lifecycle:
         self._signs: list[Callable[[], str | None]] = []
         self._started: list[Crew] = []
         self.server = ""
+        self.workers: int | None = None
+        self.http2 = False
         self.grace_limit: float | None = None
         self.loop: Callable[[], object | None] = lambda: None
         self.successors: Callable[[], bool] = lambda: False

@@ -96,6 +96,11 @@ _SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
     ev.JournalFailed: (logging.ERROR, lambda e: f"tasks are held, services go on: {e.error}"),
     ev.JournalRecovered: (logging.INFO, lambda e: "the journal answers again; held tasks go on"),
     ev.EngineFault: (logging.ERROR, lambda e: e.error),
+    ev.Advice: (logging.WARNING, lambda e: e.text),
+    ev.EmitsDropped: (
+        logging.WARNING,
+        lambda e: f"worker {e.peer} does not read: {e.dropped} emits to its clients were dropped so far",
+    ),
     ev.RunFailed: (logging.ERROR, _failed),
     ev.RunTimedOut: (
         logging.WARNING,

@@ -49,6 +49,8 @@ def adopt(life: Lifecycle, worker: Any) -> None:
 
     cfg = worker.cfg
     life.server = f"gunicorn {str(cfg.worker_class_str).rpartition('.')[2]}"
+    life.workers = cfg.workers
+    life.http2 = "h2" in getattr(cfg, "http_protocols", ())  # since 25
     # A worker that does not report for ``timeout`` seconds is killed too, and a stopping one does not report.
     life.grace_limit = float(min(cfg.graceful_timeout, cfg.timeout or cfg.graceful_timeout))
     life.loop = lambda: getattr(worker, "loop", None)

@@ -1,0 +1,129 @@
+"""Emits, acknowledgements, rooms and disconnects across workers: python-socketio's ``PubSubManager`` over our mesh.
+
+What ``PubSubManager`` promises holds: a message is handled here first and then told to the others; it arrives at most
+once, in the order of its emitter. What concerns one client goes to that client's worker only.
+
+``Bus`` is the manager of a worker. ``Emitter`` is for processes that serve nobody, a command, a script, a job::
+
+    Emitter(duty).emit("news", {"text": "from a script"})
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from socketio import PubSubManager
+
+from onduty._runtime.crossing import Cross
+from onduty.socketio import unix, wire
+from onduty.socketio.mesh import Mesh
+from onduty.socketio.peers import BUS, addressee, tokens
+
+_PATIENCE = 1.0
+"""Seconds an emitter outside waits for a worker that does not read."""
+
+
+class Bus(PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
+    """The client manager of one worker. Made when the worker is ready; :meth:`open` comes before ``initialize``."""
+
+    name = "onduty"
+
+    def open(self, folder: Path, token: str, dropped: Callable[[str, int], None], cross: Cross) -> None:
+        """Join the others. ``set_server`` has been called, so that the inbox is of the kind this server waits on."""
+        self.host_id = token
+        self._cross = cross
+        self._home = os.getpid()
+        self._inbox = self.server.eio.create_queue()
+        self.mesh = Mesh(folder, token, self._inbox, dropped)
+        self.mesh.start()
+
+    def close(self) -> None:
+        """Leave. May be called again."""
+        self.mesh.stop()
+
+    def _publish(self, data: dict[str, Any]) -> None:
+        to = addressee(data, self.host_id, self.mesh.knows())
+        # In a worker's forked child there is no mesh: what it emits stays there, as it would without us.
+        if to != self.host_id and os.getpid() == self._home:
+            self._cross(self.mesh.publish, wire.frame(_encoded(self.json, data)), to)
+
+    def _listen(self) -> Iterator[bytes]:
+        while True:
+            payload = self._inbox.get()
+            self.mesh.taken()
+            yield payload
+
+
+class HasStatus(Protocol):
+    def status(self) -> dict[str, Any]: ...
+
+
+class Emitter(PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
+    """Emits to the clients of all workers from a process that is none. ``place``: the ``OnDuty``, or the app's folder.
+
+    It starts no thread and may be made and used at any time; without workers an emit reaches nobody and is no error.
+    A worker that does not read for a second is left out, and the emit is counted in ``dropped``.
+    """
+
+    name = "onduty"
+
+    def __init__(self, place: HasStatus | Path | str, json: Any = None) -> None:
+        super().__init__(write_only=True, json=json)
+        self._folder = Path(place if isinstance(place, (str, Path)) else place.status()["folder"]) / FOLDER
+        self._streams: dict[str, socket.socket] = {}
+        self.dropped = 0
+
+    def close(self) -> None:
+        """Let go of the connections; the next emit makes new ones."""
+        while self._streams:
+            unix.drop(self._streams.popitem()[1])
+
+    def disconnect(self, sid: str, namespace: str | None = None, **kwargs: Any) -> None:
+        """Disconnect a client, whichever worker has it."""
+        self._publish(
+            {"method": "disconnect", "sid": sid, "namespace": namespace or "/", "host_id": self.host_id},
+        )
+
+    def _publish(self, data: dict[str, Any]) -> None:
+        message = wire.frame(_encoded(self.json, data))
+        there = self._connect()
+        to = addressee(data, self.host_id, there)
+        for token in there if to is None else [to]:
+            try:
+                self._streams[token].sendall(message)
+            except OSError as error:
+                # A frame may have gone out in part, so the stream is of no use any more; a new one is.
+                self.dropped += isinstance(error, TimeoutError)
+                unix.drop(self._streams.pop(token))
+
+    def _connect(self) -> list[str]:
+        """To every worker there is now."""
+        try:
+            names = os.listdir(self._folder)
+        except FileNotFoundError:
+            names = []
+        there = tokens(names)
+        for token in set(self._streams) - there:
+            unix.drop(self._streams.pop(token))
+        for token in there - set(self._streams):
+            try:
+                stream = unix.connect(self._folder, BUS + token, _PATIENCE)
+            except (unix.Gone, unix.Wedged):
+                continue
+            self._streams[token] = stream
+            stream.sendall(wire.hello(None))
+        return list(self._streams)
+
+
+FOLDER = "socketio"
+"""Where the sockets lie, in the app's own folder."""
+
+
+def _encoded(codec: Any, data: dict[str, Any]) -> bytes:
+    text = codec.dumps(data) if codec is not json else json.dumps(data, separators=(",", ":"))
+    return text if isinstance(text, bytes) else str(text).encode()

@@ -1,0 +1,161 @@
+"""The counter of a worker, where the others bring what belongs to its sessions: polls, WebSockets, questions.
+
+One thread takes the connections, and each connection has one of its own, outside the server's pool: a long poll waits
+here for as long as the client does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from onduty._runtime.threads import spawn, stay_behind
+from onduty.socketio import unix, wire
+from onduty.socketio.lines import CHUNK, Line
+from onduty.socketio.peers import COUNTER
+from onduty.socketio.sockets import open_client
+
+_log = logging.getLogger("onduty.socketio")
+
+_HANDSHAKE = 10.0
+Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class Counter:
+    """``serve`` is engine.io's own entrance; ``about`` answers what others may ask of this worker."""
+
+    def __init__(self, folder: Path, token: str, serve: Wsgi, about: Callable[[], dict[str, Any]]) -> None:
+        self._path = folder / (COUNTER + token)
+        self._serve = serve
+        self._about = about
+        self._home = os.getpid()
+        self._over = False
+        self._listener = unix.listen(folder, COUNTER + token)
+
+    def start(self) -> None:
+        spawn("counter", self._accept)
+
+    def stop(self) -> None:
+        """Take nobody any more; who is being served goes on to be. May be called again."""
+        self._over = True
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
+        unix.hang_up(self._listener)
+
+    def serve_socket(self, environ: dict[str, Any], descriptor: int) -> None:
+        """Be the web server of one WebSocket, until it ends; ``descriptor`` is closed then."""
+        client = open_client(descriptor)
+        try:
+            # Not the WebSocket's end of the connection any more; it would keep the server's own object alive.
+            environ.pop("eventlet.input", None)
+            answer = _answer(self._serve, {**environ, "gunicorn.socket": client})
+            client.sendall(_as_http(*answer))  # engine.io refused it
+        except StopIteration:
+            pass  # what simple-websocket says when it has taken the connection: the WebSocket is over
+        except OSError as error:
+            _log.debug("a WebSocket ended: %r", error)
+        except Exception:  # noqa: BLE001  # gunicorn would log it, and so do we; the next client is served
+            _log.exception("a WebSocket failed")
+        finally:
+            client.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except ConnectionAbortedError:
+                continue
+            except OSError as error:
+                if not self._over:
+                    _log.error("this worker can be reached by the others no more: %r", error)
+                return
+            stay_behind(self._home)
+            unix.adopt(connection)
+            spawn("counter-line", self._attend, connection)
+
+    def _attend(self, connection: socket.socket) -> None:
+        line = Line(connection)
+        descriptors: list[int] = []
+        try:
+            unix.refuse_strangers(connection)
+            # Only the first bytes of a line may bring a descriptor with them.
+            data, descriptors, _, _ = socket.recv_fds(connection, CHUNK, 1)
+            line.feed(data)
+            while True:
+                do, strings = wire.read_request(line.receive())
+                environ, body = _environ(strings), line.receive()
+                environ["wsgi.input"] = io.BytesIO(body)
+                stay_behind(self._home)
+                if do == "socket":
+                    self._take(line, environ, descriptors.pop())
+                    return
+                connection.sendall(self._told() if do == "ask" else self._polled(environ))
+        except unix.Gone:
+            pass  # the caller has ended, or lets go of a line it does not need
+        except (OSError, IndexError, wire.NotOurs) as error:
+            _log.debug("a line to this worker ended: %r", error)
+        finally:
+            line.close()
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _take(self, line: Line, environ: dict[str, Any], descriptor: int) -> None:
+        try:
+            line.connection.settimeout(_HANDSHAKE)
+            line.connection.sendall(wire.TAKEN)
+            # Whoever gave up waiting for us has closed the line, and serves the client itself.
+            is_ours = line.connection.recv(1) == wire.GO
+        except OSError:
+            is_ours = False
+        line.close()
+        if is_ours:
+            self.serve_socket(environ, descriptor)
+        else:
+            os.close(descriptor)
+
+    def _polled(self, environ: dict[str, Any]) -> bytes:
+        try:
+            return wire.response(*_answer(self._serve, environ))
+        except Exception:  # noqa: BLE001  # gunicorn would answer this too, and log it
+            _log.exception("a forwarded request failed")
+            return wire.response("500 Internal Server Error", [("Content-Type", "text/plain")], b"")
+
+    def _told(self) -> bytes:
+        return wire.response("200 OK", [], json.dumps(self._about()).encode())
+
+
+def _environ(strings: dict[str, str]) -> dict[str, Any]:
+    """A WSGI environ (PEP 3333) of what has come over."""
+    return {
+        **strings,
+        "wsgi.version": (1, 0),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+
+
+def _answer(serve: Wsgi, environ: dict[str, Any]) -> tuple[str, list[tuple[str, str]], bytes]:
+    started: list[Any] = []
+
+    def start_response(status: str, headers: list[tuple[str, str]], _: Any = None) -> None:
+        started[:] = [status, headers]
+
+    body = b"".join(serve(environ, start_response))
+    status, headers = started or ("200 OK", [])
+    return status, headers, body
+
+
+def _as_http(status: str, headers: list[tuple[str, str]], body: bytes) -> bytes:
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+    lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]
+    return "\r\n".join(lines).encode("latin-1") + body

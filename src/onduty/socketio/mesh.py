@@ -1,0 +1,331 @@
+"""The mesh: a Unix stream to every other worker, and one loop that keeps them.
+
+::
+
+    publish() ──▶ straight into the peer's socket, as far as it takes it ──▶ its outbox ──▶ the loop, when it can
+    a peer    ──▶ the loop ──▶ the inbox ──▶ whoever listens
+
+Each pair has two streams, one for each direction. The sender's side ends when the peer is gone; it is forgotten, and a
+socket that refuses is removed. Every few seconds the folder is looked at again, so that whatever was missed is found.
+
+``publish`` never waits: what neither the socket nor 8 MiB of outbox take is dropped for that peer. The inbox does hold
+back: when it is full we stop reading, and the others' outboxes fill.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from onduty._runtime.threads import spawn, stay_behind
+from onduty.socketio import unix, wire
+from onduty.socketio.peers import BUS, Outbox, to_meet
+
+_log = logging.getLogger("onduty.socketio")
+
+LOOK_AGAIN = 3.0
+MEETING = 1.0
+"""Seconds a starting worker waits at most until those who are there already have connected to it."""
+CHUNK = 256 * 1024
+INBOX = 2000
+"""Messages that may wait to be handled here before we stop reading."""
+
+
+class Mesh:
+    """One per worker. ``token`` is its name; ``inbox`` a queue whose reader is told by nobody but :meth:`taken`.
+
+    ``dropped(token, in_all)`` is called by whoever emits, when a frame was dropped for a peer.
+    """
+
+    def __init__(self, folder: Path, token: str, inbox: Any, dropped: Callable[[str, int], None]) -> None:
+        self._folder = folder
+        self._token = token
+        self._inbox = inbox
+        self._dropped = dropped
+        self._home = os.getpid()
+        self._over = False
+        self._peers: dict[str, _Outgoing] = {}
+        self._guests: set[_Incoming] = set()
+        self._full = False
+        self._heard: set[str] = set()
+        self._awaited: set[str] = set()
+        self._met = threading.Event()
+        self._selector = selectors.DefaultSelector()
+        self._bell, self._ears = socket.socketpair()
+        for end in (self._bell, self._ears):
+            end.setblocking(False)
+            unix.adopt(end)
+        self._listener = unix.listen(folder, BUS + token)
+        self._listener.setblocking(False)
+        self.lost_before = 0
+        """Frames dropped for peers that are gone by now."""
+
+    def start(self) -> None:
+        """Connect to those who are there, and return when they have connected to us, or soon after."""
+        self._selector.register(self._ears, selectors.EVENT_READ, self._rung)
+        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
+        self._look()
+        self._awaited = set(self._peers)
+        if self._awaited <= self._heard:
+            self._met.set()
+        spawn("mesh", self._run)
+        # So that an emit of theirs, made when we serve already, reaches our clients. One that is frozen is not waited
+        # for.
+        self._met.wait(MEETING)
+
+    def stop(self) -> None:
+        """Leave: the name first, so that nobody comes any more. May be called again."""
+        self._over = True
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._folder / (BUS + self._token))
+        self._ring()
+
+    def publish(self, data: bytes, to: str | None) -> None:
+        """Send a frame to the worker ``to``, or to every one. Never waits, and raises nothing."""
+        for peer in list(self._peers.values()):
+            if to is None or to == peer.token:
+                was_waiting = peer.is_waiting
+                if not peer.send(data):
+                    self._dropped(peer.token, peer.outbox.dropped)
+                if peer.is_waiting and not was_waiting:
+                    self._ring()
+
+    def knows(self) -> dict[str, Any]:
+        """By token."""
+        return self._peers
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data: for each peer what waits and what was dropped."""
+        peers = list(self._peers.values())
+        return {
+            "peers": {one.token: {"waiting": one.outbox.waiting, "dropped": one.outbox.dropped} for one in peers},
+            "dropped": self.lost_before + sum(one.outbox.dropped for one in peers),
+        }
+
+    def taken(self) -> None:
+        """A message has left the inbox; perhaps there is room to read again."""
+        if self._full and self._inbox.qsize() < INBOX // 2:
+            self._ring()
+
+    # The loop
+
+    def _run(self) -> None:
+        looked = time.monotonic()
+        try:
+            while not self._over:
+                ready = self._selector.select(LOOK_AGAIN)
+                stay_behind(self._home)
+                for key, _ in ready:
+                    key.data()
+                if time.monotonic() - looked > LOOK_AGAIN:
+                    looked = time.monotonic()
+                    self._look()
+        except OSError:
+            if not self._over:
+                # Somebody has closed our descriptors; the elector sees it too and gives up its part.
+                _log.exception("the mesh of this worker has ended: emits stay in this process")
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        for peer in list(self._peers.values()):
+            self._forget(peer)
+        for guest in list(self._guests):
+            self._dismiss(guest)
+        self._selector.close()
+        for one in (self._listener, self._bell, self._ears):
+            unix.drop(one)
+
+    def _ring(self) -> None:
+        with contextlib.suppress(OSError):  # full: it will wake up anyway; closed: it is over
+            self._bell.send(b"!")
+
+    def _rung(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._ears.recv(4096)
+        if self._full and self._inbox.qsize() < INBOX // 2:
+            self._full = False
+            for guest in self._guests:
+                self._selector.register(guest.connection, selectors.EVENT_READ, guest.read)
+        for peer in list(self._peers.values()):
+            self._attend(peer)
+
+    def _look(self) -> None:
+        names = os.listdir(self._folder)
+        for token in to_meet(names, self._token, self._peers):
+            self._meet(token)
+
+    def _meet(self, token: str) -> None:
+        try:
+            connection = unix.connect(self._folder, BUS + token, 0)
+        except (unix.Gone, unix.Wedged, PermissionError) as error:
+            _log.debug("no connection to worker %s: %r", token, error)
+            return
+        peer = _Outgoing(token, connection)
+        peer.send(wire.hello(self._token))
+        self._peers[token] = peer
+        self._attend(peer)
+
+    def _attend(self, peer: _Outgoing) -> None:
+        """Wait for what this peer's state asks for."""
+        if peer.is_dead:
+            self._forget(peer)
+            return
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.is_waiting else 0)
+        if wanted != peer.watched:
+            act = self._selector.modify if peer.watched else self._selector.register
+            peer.watched = wanted
+            act(peer.connection, wanted, lambda: self._serve(peer))
+
+    def _serve(self, peer: _Outgoing) -> None:
+        peer.look()
+        peer.push()
+        self._attend(peer)
+
+    def _forget(self, peer: _Outgoing) -> None:
+        if self._peers.get(peer.token) is peer:
+            del self._peers[peer.token]
+            self.lost_before += peer.outbox.dropped
+            self._awaited.discard(peer.token)
+            self._heard_of(None)
+        if peer.watched:
+            self._selector.unregister(peer.connection)
+        unix.drop(peer.connection)
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionError):
+                return
+            connection.setblocking(False)
+            unix.adopt(connection)
+            try:
+                unix.refuse_strangers(connection)
+            except PermissionError as error:
+                _log.warning("refused on the bus: %s", error)
+                unix.drop(connection)
+                continue
+            guest = _Incoming(connection, self._hear, self._dismiss, self._receive)
+            self._guests.add(guest)
+            if not self._full:
+                self._selector.register(connection, selectors.EVENT_READ, guest.read)
+
+    def _hear(self, token: str | None) -> None:
+        if token is not None and token not in self._peers and token != self._token:
+            self._meet(token)
+        self._heard_of(token)
+
+    def _heard_of(self, token: str | None) -> None:
+        if token is not None:
+            self._heard.add(token)
+        if self._awaited <= self._heard:
+            self._met.set()
+
+    def _receive(self, payload: bytes) -> None:
+        self._inbox.put(payload)
+        if not self._full and self._inbox.qsize() >= INBOX:
+            self._full = True
+            for guest in self._guests:
+                self._selector.unregister(guest.connection)
+
+    def _dismiss(self, guest: _Incoming) -> None:
+        self._guests.discard(guest)
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(guest.connection)
+        unix.drop(guest.connection)
+
+
+class _Outgoing:
+    """Our stream to one peer. Written by whoever emits and by the loop, hence the lock; never blocking."""
+
+    def __init__(self, token: str, connection: socket.socket) -> None:
+        self.token = token
+        self.connection = connection
+        self.outbox = Outbox()
+        self.watched = 0
+        self.is_dead = False
+        self._lock = threading.Lock()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the loop has something to do for this peer."""
+        return self.outbox.waiting > 0 or self.is_dead
+
+    def send(self, data: bytes) -> bool:
+        """``False``: dropped. What is put behind a dead connection goes with it."""
+        with self._lock:
+            idle = not self.outbox.waiting
+            if not self.outbox.add(data):
+                return False
+            if idle:
+                self._write()
+            return True
+
+    def push(self) -> None:
+        with self._lock:
+            self._write()
+
+    def look(self) -> None:
+        """A peer never answers on this stream: what can be read is its end."""
+        try:
+            self.is_dead = self.is_dead or not self.connection.recv(1)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.is_dead = True
+
+    def _write(self) -> None:
+        try:
+            while self.outbox.waiting and not self.is_dead:
+                self.outbox.sent(self.connection.send(self.outbox.next(CHUNK)))
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.is_dead = True
+
+
+class _Incoming:
+    """A peer's stream to us, or an emitter's."""
+
+    def __init__(
+        self,
+        connection: socket.socket,
+        hear: Callable[[str | None], None],
+        dismiss: Callable[[_Incoming], None],
+        receive: Callable[[bytes], None],
+    ) -> None:
+        self.connection = connection
+        self._hear = hear
+        self._dismiss = dismiss
+        self._receive = receive
+        self._splitter = wire.Splitter()
+        self._greeted = False
+
+    def read(self) -> None:
+        try:
+            data = self.connection.recv(CHUNK)
+            frames = self._splitter.feed(data)
+            if frames and not self._greeted:
+                self._greeted = True
+                self._hear(wire.read_hello(frames.pop(0)))
+        except BlockingIOError:
+            return
+        except wire.NotOurs as error:
+            _log.warning("a stranger on the bus: %s", error)
+            self._dismiss(self)
+            return
+        except OSError:
+            data, frames = b"", []
+        for payload in frames:
+            self._receive(payload)
+        if not data:
+            self._dismiss(self)

@@ -1,0 +1,157 @@
+"""Taking a client's connection from the web server, and serving it outside the server's pool of threads.
+
+gunicorn closes the connection when our call returns, and its close shuts down the connection itself, not just its own
+descriptor. So the descriptor it holds is made to be another, dead socket before it gets there.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from onduty._runtime import forks
+from onduty._runtime.threads import stay_behind
+from onduty.socketio import unix
+
+_CHUNK = 64 * 1024
+_HELD = 1024 * 1024
+
+
+class Morgue:
+    """Keeps the dead socket. One per worker."""
+
+    def __init__(self) -> None:
+        self._dead, other = socket.socketpair()
+        other.close()
+        unix.adopt(self._dead)
+
+    def bury(self, connection: socket.socket) -> None:
+        """From now on ``connection`` has nothing to do with its client: it is at its end, and can't be written."""
+        os.dup2(self._dead.fileno(), connection.fileno(), inheritable=False)
+
+    def close(self) -> None:
+        unix.drop(self._dead)
+
+
+def open_client(descriptor: int) -> socket.socket:
+    """The client's connection as a blocking socket, which is let go of in forked children."""
+    connection = _client_class()(fileno=descriptor)
+    connection.setblocking(True)
+    return connection
+
+
+@lru_cache(maxsize=1)
+def _client_class() -> type[socket.socket]:
+    """Made when the first client comes: by then gevent has put its own class there, or never will."""
+
+    class Client(socket.socket):
+        """``send`` sends all: simple-websocket takes it for ``sendall``, and a message cut short breaks the stream."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._writing = threading.Lock()  # a pong must not get between the pieces of a long message
+            self._home = os.getpid()
+            forks.keep_from_children(self.fileno())
+
+        def send(self, data: Any, flags: int = 0, *args: Any) -> int:
+            view = memoryview(data)
+            with self._writing:
+                done = 0
+                while done < len(view):
+                    done += super().send(view[done:], flags)
+            return done
+
+        def recv(self, *args: Any) -> bytes:
+            try:
+                return super().recv(*args)
+            finally:
+                stay_behind(self._home)  # a greenlet copied by a fork would say goodbye to the parent's client
+
+        def close(self) -> None:
+            if self.fileno() >= 0:
+                forks.release(self.fileno())
+            super().close()
+
+    return Client
+
+
+def is_encrypted(connection: Any) -> bool:
+    """Whether the cipher's state is in this process, so that the descriptor alone is of no use to another one."""
+    return callable(getattr(connection, "cipher", None))
+
+
+def relay(client: Any, owner: socket.socket, is_over: Callable[[], bool]) -> None:
+    """Carry bytes both ways until one side ends or ``is_over()``, in one thread: OpenSSL likes no second one.
+
+    ``client`` is the encrypted connection, ``owner`` our end of a pair whose other end serves it.
+    """
+    client.setblocking(False)
+    owner.setblocking(False)
+    inward, outward = _Flow(client, owner), _Flow(owner, client)
+    with selectors.DefaultSelector() as selector:
+        while not is_over():
+            inward.step()
+            outward.step()
+            if inward.is_done or outward.is_done:
+                return
+            _watch(selector, client, reads=inward.has_room, writes=bool(outward.held))
+            _watch(selector, owner, reads=outward.has_room, writes=bool(inward.held))
+            selector.select(1.0)
+
+
+class _Flow:
+    """One direction of a relay."""
+
+    def __init__(self, source: Any, sink: Any) -> None:
+        self._source = source
+        self._sink = sink
+        self._ended = False
+        self.held = bytearray()
+
+    @property
+    def has_room(self) -> bool:
+        return not self._ended and len(self.held) < _HELD
+
+    @property
+    def is_done(self) -> bool:
+        return self._ended and not self.held
+
+    def step(self) -> None:
+        """As much as goes without waiting. What is decrypted already would not wake a selector, so read it all."""
+        while self.has_room:
+            data = _unless_waiting(lambda: self._source.recv(_CHUNK))
+            if data is None:
+                break
+            self._ended = not data
+            self.held += data
+        while self.held:
+            count = _unless_waiting(lambda: self._sink.send(self.held))
+            if not count:  # gevent answers 0 for "not now"
+                return
+            del self.held[:count]
+
+
+def _unless_waiting(call: Callable[[], Any]) -> Any:
+    """``None``: it would have to wait."""
+    try:
+        return call()
+    except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+        return None
+
+
+def _watch(selector: selectors.BaseSelector, side: Any, *, reads: bool, writes: bool) -> None:
+    wanted = (selectors.EVENT_READ if reads else 0) | (selectors.EVENT_WRITE if writes else 0)
+    known = selector.get_map().get(side)
+    if known is None:
+        if wanted:
+            selector.register(side, wanted)
+    elif not wanted:
+        selector.unregister(side)
+    elif known.events != wanted:
+        selector.modify(side, wanted)

@@ -1,0 +1,207 @@
+"""Puts routing and bus into a Socket.IO server when the worker is ready; takes this worker out of both when it ends.
+
+Nothing of engine.io or python-socketio is patched. Three of the server's methods are replaced on the object itself,
+all of them public: ``eio.generate_id``, ``eio.handle_request`` and, beside a gevent loop, ``eio.send_packet``; and its
+client manager, unless the app has brought one. That is done at *ready*, so the order of the two ``init_app`` does not
+matter, a test's app keeps what it has, and a preloading master has nothing that a fork could copy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from onduty import events as ev
+from onduty._runtime import forks
+from onduty._runtime.crossing import here, into_this_loop
+from onduty._runtime.engine import Engine
+from onduty._runtime.lifecycle import Lifecycle
+from onduty._runtime.threads import is_patched
+from onduty.clock import Clock
+from onduty.errors import ConfigError, OnDutyError
+from onduty.folder import prepare
+from onduty.socketio import unix, wire
+from onduty.socketio.bus import FOLDER, Bus
+from onduty.socketio.checks import Surroundings, refusals, warnings
+from onduty.socketio.counter import Counter
+from onduty.socketio.ids import Ids
+from onduty.socketio.lines import Lines
+from onduty.socketio.peers import COUNTER, tokens
+from onduty.socketio.routing import Router
+
+_SAY_AGAIN = 10.0
+_ANSWER_WITHIN = 0.5
+
+
+class SocketCrew:
+    """Crew of the lifecycle in place of its ``engine``, started after it: the first run may emit at once."""
+
+    def __init__(
+        self, engine: Engine, socketio: Any, life: Lifecycle, clock: Clock, is_test: Callable[[], bool]
+    ) -> None:
+        if not hasattr(socketio, "server") and not hasattr(socketio, "eio"):
+            raise ConfigError(f"socketio={socketio!r} is neither a flask_socketio.SocketIO nor a socketio.Server")
+        self._engine = engine
+        self._socketio = socketio
+        self._life = life
+        self._clock = clock
+        self._is_test = is_test
+        self._folder = engine.folder / FOLDER
+        self._forget()
+        engine.more["socketio"] = self.snapshot
+
+    def _forget(self) -> None:
+        self._ids: Ids | None = None
+        self._server: Any = None
+        self._bus: Bus | None = None
+        self._counter: Counter | None = None
+        self._router: Router | None = None
+        self._lines: Lines | None = None
+        self._advice: list[str] = []
+        self._told: dict[str, float] = {}
+
+    # The life of the process
+
+    def start(self) -> None:
+        if not self._is_test():
+            self._wire()
+        try:
+            self._engine.start()
+        except OnDutyError:
+            self._end()
+            raise
+
+    def leave(self) -> None:
+        if self._router is not None:
+            self._router.leave()
+        self._engine.leave()
+
+    def stop(self) -> None:
+        # Runs may emit until they have ended.
+        self._engine.stop()
+        self._end()
+
+    def _end(self) -> None:
+        if self._counter is not None:
+            self._counter.stop()
+        if self._bus is not None:
+            self._bus.close()
+        if self._router is not None:
+            self._router.stop()
+
+    # Ready
+
+    def _wire(self) -> None:
+        server = self._find_server()
+        self._check(server)
+        prepare(self._engine.folder)
+        prepare(self._folder)
+        unix.sweep(self._folder)
+        forks.in_child(self._forget)
+        cross = into_this_loop() if server.async_mode == "gevent" else here
+
+        eio = server.eio
+        self._server = server
+        self._ids = ids = Ids(eio.generate_id)
+        eio.generate_id = ids.new
+        if cross is not here:
+            send_packet = eio.send_packet
+            eio.send_packet = lambda sid, pkt: cross(send_packet, sid, pkt)
+        serve = eio.handle_request
+        self._lines = Lines(self._folder)
+        self._counter = Counter(self._folder, ids.token, serve, self._about)
+        self._router = Router(self._lines, ids, eio, serve, self._counter)
+        self._counter.start()
+        eio.handle_request = self._router
+        if _is_plain(server.manager):
+            self._bus = bus = Bus()
+            bus.set_server(server)
+            bus.open(self._folder, ids.token, self._dropped, cross)
+            server.manager = bus
+        # Python-socketio does this at the first client. A worker that has none would never hear an acknowledgement.
+        if not getattr(server, "manager_initialized", True):
+            server.manager_initialized = True
+            server.manager.initialize()
+
+    def _find_server(self) -> Any:
+        server = getattr(self._socketio, "server", self._socketio)
+        if server is None:
+            raise ConfigError("this SocketIO has no app: call socketio.init_app(app) before the server starts")
+        if server.is_asyncio_based():
+            raise ConfigError(f"{type(server).__name__} can't be shared by several workers yet; socketio.Server can")
+        return server
+
+    def _check(self, server: Any) -> None:
+        from importlib.metadata import version
+
+        surroundings = Surroundings(
+            server=self._life.server,
+            workers=self._life.workers,
+            http2=self._life.http2,
+            async_mode=server.async_mode,
+            patched=is_patched(),
+            gevent_websocket=server.async_mode == "gevent" and sys.modules.get("geventwebsocket") is not None,
+            python_socketio=version("python-socketio"),
+        )
+        for reason in refusals(surroundings):
+            raise ConfigError(reason)
+        # One line is enough for all workers, so it is left to the one that goes on duty first.
+        self._advice = warnings(surroundings)
+        self._engine.events.subscribe(ev.TermBegan, self._advise)
+
+    def _advise(self, event: ev.TermBegan) -> None:
+        advice, self._advice = self._advice, []
+        for text in advice if event.app == self._engine.settings.name else ():
+            self._engine.events.emit(ev.Advice(self._clock.now(), event.app, text))
+
+    def _dropped(self, token: str, in_all: int) -> None:
+        """Called by whoever emits: the first loss is told at once, then every ten seconds."""
+        now = time.monotonic()
+        if now - self._told.get(token, -_SAY_AGAIN) >= _SAY_AGAIN:
+            self._told[token] = now
+            self._engine.events.emit(ev.EmitsDropped(self._clock.now(), self._engine.settings.name, token, in_all))
+
+    # Asked
+
+    def _about(self) -> dict[str, Any]:
+        """This worker, as others see it."""
+        sockets = list(self._server.eio.sockets.values()) if self._server else []
+        clients = [one for one in sockets if not one.closed]
+        return {
+            "pid": os.getpid(),
+            "token": self._ids.token if self._ids else None,
+            "clients": len(clients),
+            "websockets": sum(bool(one.upgraded) for one in clients),
+            "peers": len(self._bus.mesh.knows()) if self._bus else 0,
+        }
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain data: this worker, and what the others answer within half a second each."""
+        if self._ids is None or self._router is None or self._lines is None:
+            return {}
+        others = []
+        for token in sorted(tokens(os.listdir(self._folder), COUNTER) - {self._ids.token}):
+            try:
+                _, body = self._lines.exchange(token, wire.request("ask", {}), _ANSWER_WITHIN, _ANSWER_WITHIN)
+            except OSError:
+                continue  # it has ended, or does not answer
+            others.append(json.loads(body))
+        mesh = self._bus.mesh.snapshot() if self._bus else {}
+        return {
+            "manager": type(self._server.manager).__name__,
+            "forwarded": self._router.forwarded,
+            "handed_over": self._router.handed_over,
+            "workers": [self._about(), *others],
+            **mesh,
+        }
+
+
+def _is_plain(manager: Any) -> bool:
+    """Whether it is the one python-socketio makes when nobody has said anything."""
+    from socketio import Manager
+
+    return type(manager) is Manager
