@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,6 +23,8 @@ from support.waiting import eventually
 
 NODE = Path(executable.ROOT_DIR) / "bin" / "node"
 HERE = Path(__file__).parent
+CERTIFICATE = HERE / "tls" / "certificate.pem"
+TLS = ("--certfile", str(CERTIFICATE), "--keyfile", str(HERE / "tls" / "key.pem"))
 
 
 class SioSite:
@@ -72,7 +75,7 @@ class SioSite:
         """One GET, answered by the worker ``of`` if that is said: the worker's pid and the body."""
 
         def asked() -> tuple[int, str] | None:
-            connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
+            connection = self.connect()
             try:
                 connection.request("GET", "/", headers={})
                 answer = connection.getresponse()
@@ -91,6 +94,30 @@ class SioSite:
         found = eventually(asked, 20, what=f"an answer of worker {of}")
         assert found is not None
         return found
+
+    def connect(self) -> HTTPConnection:
+        if self.scheme == "http":
+            return HTTPConnection("127.0.0.1", self.port, timeout=20)
+        trusting = ssl.create_default_context(cafile=str(CERTIFICATE))
+        return HTTPSConnection("127.0.0.1", self.port, timeout=20, context=trusting)
+
+    def is_whole(self, timeout: float = 30) -> list[dict[str, Any]]:
+        """Wait until all workers serve and are connected to each other; what each says of itself."""
+
+        def whole() -> list[dict[str, Any]] | None:
+            pids = self.pids()
+            assert len(pids) == self.workers
+            try:
+                found: list[dict[str, Any]] = self.status()["socketio"]["workers"]
+            except (OSError, HTTPException):
+                return None  # the worker that was asked has just gone
+            assert sorted(one["pid"] for one in found) == pids, found
+            assert {one["peers"] for one in found} == {self.workers - 1}, found
+            return found
+
+        known = eventually(whole, timeout, what="a whole mesh")
+        assert known is not None
+        return known
 
     def status(self, of: int | None = None) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.get("/status", of=of)[1])
@@ -181,12 +208,42 @@ class Clients:
             pipe.close()
 
 
+class Session:
+    """One polling session by hand, over any connection: what is said is what stands here."""
+
+    def __init__(self, site: SioSite) -> None:
+        self.site = site
+        connection = site.connect()
+        try:
+            opened = json.loads(self._request(connection, "GET", "").read()[1:])
+        finally:
+            connection.close()
+        self.sid = str(opened["sid"])
+        self.owner = self.sid[:8]
+
+    def _request(self, over: HTTPConnection, method: str, query: str, **more: Any) -> HTTPResponse:
+        over.request(method, f"/socket.io/?EIO=4&transport=polling{query}", **more)
+        return over.getresponse()
+
+    def post(self, over: HTTPConnection, body: Any, **headers: str) -> HTTPResponse:
+        return self._request(over, "POST", f"&sid={self.sid}", body=body, headers=headers)
+
+    def poll(self, over: HTTPConnection, **headers: str) -> HTTPResponse:
+        return self._request(over, "GET", f"&sid={self.sid}", headers=headers)
+
+    def join(self, over: HTTPConnection) -> None:
+        """Connect to the default namespace."""
+        assert self.post(over, "40").read() == b"OK"
+        assert self.poll(over).read().startswith(b"40{")
+
+
 @contextmanager
 def site(folder: Path, kind: str, *options: str, workers: int = 4, **env: str) -> Iterator[SioSite]:
     """A server that serves, until the block ends."""
     found = SioSite(folder, kind, *options, workers=workers, **env)
     with found.server:
         found.is_up()
+        found.is_whole()
         yield found
 
 
@@ -200,4 +257,4 @@ def clients(of: SioSite) -> Iterator[Clients]:
         found.end()
 
 
-__all__ = ["Clients", "Running", "SioSite", "clients", "site"]
+__all__ = ["TLS", "Clients", "Running", "Session", "SioSite", "clients", "site"]

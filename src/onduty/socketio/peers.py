@@ -48,7 +48,8 @@ def addressee(message: Mapping[str, Any], own: str, known: Collection[str]) -> s
 class Outbox:
     """What waits for one peer: whole frames, and at most the rest of one that has gone out in part.
 
-    ``dropped`` counts the frames that found no place. A frame longer than ``limit`` passes when nothing else waits.
+    A frame is taken while less than ``limit`` bytes wait, however long it is itself: the bound is on what piles up, and
+    not on how much one may say. ``dropped`` counts those that found no place.
     """
 
     def __init__(self, limit: int = WAITING_LIMIT) -> None:
@@ -59,7 +60,7 @@ class Outbox:
 
     def add(self, data: bytes) -> bool:
         """Put a frame at the end; ``False``: it was dropped."""
-        if self.waiting and self.waiting + len(data) > self._limit:
+        if self.waiting >= self._limit:
             self.dropped += 1
             return False
         self._parts.append(data)

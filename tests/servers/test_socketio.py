@@ -1,0 +1,305 @@
+"""Socket.IO on four gunicorn workers, with the real JavaScript client: sessions, emits, and what is done to workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onduty.socketio.bus import Emitter
+from support.sio_site import Clients, Session, SioSite, clients, site
+from support.waiting import eventually
+
+KINDS = {
+    "gthread": ("gthread",),
+    "gthread-preload": ("gthread", "--preload"),
+    "gevent": ("gevent",),
+    "gevent-preload": ("gevent", "--preload"),
+}
+POLLING = {"transports": ["polling"]}
+
+
+@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS)
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SioSite]:
+    """One server per kind for all tests; a test that ends workers leaves it to the next one to wait for new ones."""
+    with site(tmp_path_factory.mktemp("sio"), *request.param) as found:
+        yield found
+
+
+@pytest.fixture
+def server(shared: SioSite) -> SioSite:
+    shared.is_whole()
+    return shared
+
+
+@pytest.fixture
+def many(server: SioSite) -> Iterator[Clients]:
+    with clients(server) as found:
+        yield found
+
+
+@pytest.mark.parametrize("options", [{}, POLLING], ids=["default", "polling only"])
+def test_clients_connect_stay_and_get_what_any_worker_emits(
+    server: SioSite, many: Clients, options: dict[str, Any]
+) -> None:
+    """16 of 16 connected, and upgraded unless they only poll; 16 acknowledgements; 3 emits are 48 deliveries."""
+    many.open(16, **options)
+
+    assert many.answers("echo", {"a": [1, "ä"]}) == [{"a": [1, "ä"]}] * 16
+    for number in range(3):
+        server.get("/emit", event=f"tick {number}")
+    for number in range(3):
+        many.received(f"tick {number}", 1)
+    states = many.states()
+    assert [one["drops"] for one in states] == [[]] * 16
+    assert [one["connects"] for one in states] == [1] * 16
+
+
+@pytest.mark.parametrize("options", [{}, POLLING], ids=["default", "polling only"])
+def test_an_emit_of_5_mb_and_a_binary_one_arrive_whole(server: SioSite, many: Clients, options: dict[str, Any]) -> None:
+    """On every client of every worker, in order with what is emitted around them."""
+    # Not both kinds at once: engine.io encodes a binary packet once, for the transport that comes first (4.15).
+    many.open(8, **options)
+
+    server.get("/emit", event="long", count=2, size=5_000_000)
+    server.get("/emit", event="bytes", count=2, size=1_000_000, binary=1)
+
+    seen = many.received("long", 2, 30)
+    assert {(one["bytes"], one["kind"]) for one in seen} == {(10_000_000, "string")}
+    seen = many.received("bytes", 2, 60)
+    assert {(one["bytes"], one["kind"]) for one in seen} == {(2_000_000, "binary")}
+    assert len({one["hash"] for one in seen}) == 1
+    assert [one["drops"] for one in many.states()] == [[]] * 8
+
+
+def test_the_clients_of_a_killed_worker_come_back_and_no_others_notice(server: SioSite, many: Clients) -> None:
+    """kill -9 of a worker with clients: exactly its own drop, all are back, later emits reach all."""
+    many.open(24)
+    owners = many.owners()
+    victim = owners[0]
+
+    os.kill(victim, signal.SIGKILL)
+
+    # The victim's clients must have dropped before "connected" means anything.
+    many.all(lambda one: one["connects"] == len(one["drops"]) + 1, what="back")
+    eventually(lambda: sum(bool(one["drops"]) for one in many.states()) == owners.count(victim), 10)
+    many.all(lambda one: one["connected"] and one["upgraded"], what="back and upgraded")
+    assert [bool(one["drops"]) for one in many.states()] == [owner == victim for owner in owners]
+    server.is_whole()
+    for _ in range(5):
+        server.get("/emit", event="after")
+    many.received("after", 5)
+    assert victim not in many.owners()
+
+
+def test_reloads_bring_all_clients_to_the_new_workers(server: SioSite, many: Clients) -> None:
+    """HUP three times: the old workers are not held up by WebSockets, everyone is back, an emit reaches all."""
+    many.open(12)
+    for number in range(3):
+        old = server.pids()
+        hung_up = time.monotonic()
+        server.server.signal(signal.SIGHUP)
+        eventually(lambda old=old: not set(old) & set(server.pids()), 30, what="the old generation has gone")
+        took = time.monotonic() - hung_up
+        server.is_whole()
+        many.all(lambda one: one["connected"] and one["upgraded"], what="back after a reload")
+        server.get("/emit", event=f"reload {number}")
+        many.received(f"reload {number}", 1)
+        assert took < 10
+    assert not set(many.owners()) & set(old)
+
+
+def test_a_frozen_worker_holds_nobody_else_up(server: SioSite, many: Clients) -> None:
+    """
+    SIGSTOP of a worker with clients: emits return at once and reach everyone else in order; released, it goes on with
+    its clients. A request of one of its sessions is answered with 400 within seconds.
+    """
+    many.open(16)
+    owners = many.owners()
+    frozen = owners[0]
+    awake = [number for number, owner in enumerate(owners) if owner != frozen]
+    other = next(pid for pid in server.pids() if pid != frozen)
+    session = eventually(lambda: (one := Session(server)).sid and one, 5)
+    tokens = {one["pid"]: one["token"] for one in server.is_whole()}
+    while session.owner != tokens[frozen]:
+        session = Session(server)
+
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        server.get("/emit", of=other, event="meanwhile", count=200, size=1000)
+        assert time.monotonic() - began < 5
+        eventually(
+            lambda: (
+                (states := many.states())
+                and all(states[one]["events"].get("meanwhile", {}).get("count") == 200 for one in awake)
+            ),
+            20,
+            what="all others have all",
+        )
+        connection = to_worker(server, other)
+        began = time.monotonic()
+        assert session.poll(connection).status == 400
+        assert time.monotonic() - began < 5
+        connection.close()
+    finally:
+        os.kill(frozen, signal.SIGCONT)
+
+    many.received("meanwhile", 200)
+    assert [one["drops"] for one in many.states()] == [[]] * 16
+
+
+def to_worker(server: SioSite, pid: int) -> HTTPConnection:
+    """A kept-alive connection that this very worker has."""
+
+    def reached() -> HTTPConnection | None:
+        connection = server.connect()
+        connection.request("GET", "/")
+        if int(connection.getresponse().read()) == pid:
+            return connection
+        connection.close()
+        return None
+
+    found = eventually(reached, 20, what=f"a connection to worker {pid}")
+    assert found is not None
+    return found
+
+
+def test_two_sessions_take_turns_on_one_connection(server: SioSite) -> None:
+    """As two tabs behind a proxy that keeps connections alive: each request finds its own session."""
+    first = Session(server)
+    second = Session(server)
+    third = next(one for one in iter(lambda: Session(server), None) if one.owner != first.owner)
+    connection = server.connect()
+    try:
+        for session in (first, second, third):
+            session.join(connection)
+        for number in range(6):
+            for session in (first, third, second):
+                assert session.post(connection, f'42{number}["echo","{session.sid}"]').read() == b"OK"
+            for session in (third, second, first):
+                assert session.poll(connection).read().decode() == f'43{number}["{session.sid}"]'
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "sid",
+    [
+        "AAAAAAAA0123456789012345678A",
+        "-_-_-_-_0123456789012345678A",
+        "{owner}",
+        "{owner}0123456789012345678A",
+        "{truncated}",
+        "../../../../etc/passwd",
+        "..%2F..%2F..%2Fetc%2Fpasswd",
+        "%00%0a%ff",
+        "a" * 3000,
+    ],
+)
+@pytest.mark.parametrize("what", ["poll", "post", "upgrade"])
+def test_a_session_id_that_is_none_is_answered_with_400_at_once(server: SioSite, sid: str, what: str) -> None:
+    """Forged, truncated, over-long, with a path in it; and no worker holds a descriptor more for it."""
+    real = Session(server)
+    sid = sid.format(owner=real.owner, truncated=real.sid[:-5])
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    headers = {"Sec-WebSocket-Key": "x3JJHMbDL1EzLkh9GBhXDw==", **upgrade} if what == "upgrade" else {}
+    connection = server.connect()
+    transport = "websocket" if what == "upgrade" else "polling"
+    try:
+        began = time.monotonic()
+        connection.request(
+            "POST" if what == "post" else "GET",
+            f"/socket.io/?EIO=4&transport={transport}&sid={sid}",
+            body="40" if what == "post" else None,
+            headers=headers,
+        )
+        answer = connection.getresponse()
+        answer.read()
+    finally:
+        connection.close()
+
+    assert answer.status == 400
+    assert time.monotonic() - began < 2
+
+
+def test_forged_ids_leave_no_descriptors_behind(server: SioSite) -> None:
+    """Hundreds of them, on polls and upgrades."""
+    before = sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in server.pids())
+    connection = server.connect()
+    for number in range(300):
+        connection.request("GET", f"/socket.io/?EIO=4&transport=polling&sid=AAAA{number:04}0123456789012345678A")
+        assert connection.getresponse().read() != b""
+    connection.close()
+
+    eventually(lambda: sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in server.pids()) <= before + 8, 10)
+
+
+def test_ten_thousand_emits_of_a_run_arrive_in_order_and_none_is_lost(server: SioSite, many: Clients) -> None:
+    """A service's run emits as fast as it can; every client of every worker has all of it in order."""
+    many.open(12)
+
+    (server.folder / "draft").write_text("10000")
+    (server.folder / "draft").rename(server.folder / "stream")
+
+    many.received("stream", 10_000, 60)
+    assert server.status()["socketio"]["dropped"] == 0
+
+
+def test_a_worker_without_clients_gets_its_acknowledgements(server: SioSite, many: Clients) -> None:
+    """``call()`` from each worker to each client, also where no client has ever been."""
+    many.open(2)
+    sids = [one["sid"] for one in many.states()]
+
+    for pid in server.pids():
+        for sid in sids:
+            assert server.get("/call", of=pid, sid=sid)[1].strip() == f'{{"from":"{sid}"}}'
+
+
+def test_rooms_and_disconnects_cross_workers(server: SioSite, many: Clients) -> None:
+    """
+    A client joins by itself or is put into a room by any worker; an emit to the room, or to one client, reaches those
+    only; any worker may disconnect a client.
+    """
+    many.open(6)
+    sids = [one["sid"] for one in many.states()]
+    many.do("ask", event="join", args=["mine"], only=[0, 1])
+    for pid, sid in zip(server.pids(), sids[2:], strict=True):
+        server.get("/enter", of=pid, sid=sid, room="theirs")
+
+    eventually(lambda: deliver(server, many, "theirs") == sids[2:], 10)
+    assert deliver(server, many, "mine") == sids[:2]
+    assert deliver(server, many, sids[3]) == [sids[3]]
+    for pid, sid in zip(server.pids(), sids, strict=False):
+        server.get("/kick", of=pid, sid=sid)
+    eventually(lambda: [one["drops"] for one in many.states()] == [["io server disconnect"]] * 4 + [[]] * 2, 10)
+
+
+def deliver(server: SioSite, many: Clients, room: str) -> list[str]:
+    """Who gets an emit to ``room``: those who have it when everybody has a later one."""
+    many.do("forget")
+    pid, _ = server.get("/emit", event="for some", room=room)
+    server.get("/emit", of=pid, event="for all")
+    many.received("for all", 1)
+    return [one["sid"] for one in many.states() if "for some" in one["events"]]
+
+
+def test_a_process_outside_emits_to_all_clients(server: SioSite, many: Clients) -> None:
+    """A script needs the app's folder and no thread; its emits come in order, and it may disconnect a client."""
+    many.open(8)
+    emitter = Emitter(Path(server.status()["folder"]))
+    try:
+        for number in range(100):
+            emitter.emit("outside", {"n": number})
+        many.received("outside", 100)
+        emitter.disconnect(many.states()[0]["sid"])
+        eventually(lambda: [bool(one["drops"]) for one in many.states()] == [True] + [False] * 7, 10)
+        assert emitter.dropped == 0
+    finally:
+        emitter.close()
