@@ -1,8 +1,8 @@
 """A Flask-SocketIO app for real gunicorn workers and real clients; each request says on which worker it was answered.
 
 ``ASYNC_MODE`` is Flask-SocketIO's; ``ORDER=late`` calls ``socketio.init_app`` after ``duty.init_app``; ``PLAIN`` leaves
-the duty without its ``socketio``. A file ``stream`` in ``PROBE_FOLDER`` makes the service emit as many numbers as it
-says.
+the duty without its ``socketio``; ``OWN_MANAGER`` brings a client manager. A file ``stream`` in ``PROBE_FOLDER`` makes
+the service emit as many numbers as it says.
 """
 
 from __future__ import annotations
@@ -13,13 +13,20 @@ from typing import Any
 
 from flask import Flask, jsonify, request
 from flask_socketio import SocketIO, emit, join_room
+from socketio import Manager
 
 from onduty import Context, OnDuty
 
 FOLDER = Path(os.environ.get("PROBE_FOLDER", "."))
 
+
+class OwnManager(Manager):
+    """A client manager of the app's own."""
+
+
 app = Flask(__name__)
 socketio = SocketIO(
+    client_manager=OwnManager() if os.environ.get("OWN_MANAGER") else None,
     async_mode=os.environ.get("ASYNC_MODE", "threading"),
     cors_allowed_origins=["http://good.example"],
     max_http_buffer_size=10_000_000,
@@ -64,6 +71,12 @@ def join(room: str) -> str:
 @socketio.on("say")
 def say(data: Any) -> None:
     emit("said", data, broadcast=True)
+
+
+@socketio.on("how")
+def how() -> list[str]:
+    """What this client's first request said."""
+    return [str(request.environ.get(key)) for key in ("REMOTE_ADDR", "HTTP_COOKIE", "wsgi.url_scheme")]
 
 
 @app.after_request

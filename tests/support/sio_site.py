@@ -141,7 +141,7 @@ class Clients:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
-                env={**os.environ, "NODE_TLS_REJECT_UNAUTHORIZED": "0", "NODE_NO_WARNINGS": "1"},
+                env={**os.environ, "NODE_EXTRA_CA_CERTS": str(CERTIFICATE)},
             )
 
     def do(self, order: str, **rest: Any) -> Any:

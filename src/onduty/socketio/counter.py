@@ -26,19 +26,34 @@ from onduty.socketio.sockets import open_client
 _log = logging.getLogger("onduty.socketio")
 
 _HANDSHAKE = 10.0
+_LOOK_EVERY = 0.5
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class Counter:
-    """``serve`` is engine.io's own entrance; ``about`` answers what others may ask of this worker."""
+    """``serve`` is engine.io's own entrance, ``wake`` ends the poll that waits for a session, ``about`` tells of us.
 
-    def __init__(self, folder: Path, token: str, serve: Wsgi, about: Callable[[], dict[str, Any]]) -> None:
+    ``look`` is called twice a second: nothing else in a worker that is not on duty would notice that it is to leave.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        token: str,
+        serve: Wsgi,
+        wake: Callable[[str], None],
+        about: Callable[[], dict[str, Any]],
+        look: Callable[[], None],
+    ) -> None:
         self._path = folder / (COUNTER + token)
         self._serve = serve
+        self._wake = wake
         self._about = about
+        self._look = look
         self._home = os.getpid()
         self._over = False
         self._listener = unix.listen(folder, COUNTER + token)
+        self._listener.settimeout(_LOOK_EVERY)
 
     def start(self) -> None:
         spawn("counter", self._accept)
@@ -71,6 +86,10 @@ class Counter:
         while True:
             try:
                 connection, _ = self._listener.accept()
+            except TimeoutError:
+                stay_behind(self._home)
+                self._look()
+                continue
             except ConnectionAbortedError:
                 continue
             except OSError as error:
@@ -78,6 +97,7 @@ class Counter:
                     _log.error("this worker can be reached by the others no more: %r", error)
                 return
             stay_behind(self._home)
+            connection.settimeout(None)
             unix.adopt(connection)
             spawn("counter-line", self._attend, connection)
 
@@ -97,7 +117,7 @@ class Counter:
                 if do == "socket":
                     self._take(line, environ, descriptors.pop())
                     return
-                connection.sendall(self._told() if do == "ask" else self._polled(environ))
+                connection.sendall(self._answered(do, environ, body))
         except unix.Gone:
             pass  # the caller has ended, or lets go of a line it does not need
         except (OSError, IndexError, wire.NotOurs) as error:
@@ -121,15 +141,17 @@ class Counter:
         else:
             os.close(descriptor)
 
-    def _polled(self, environ: dict[str, Any]) -> bytes:
+    def _answered(self, do: str, environ: dict[str, Any], body: bytes) -> bytes:
+        if do == "ask":
+            return wire.response("200 OK", [], json.dumps(self._about()).encode())
+        if do == "wake":
+            self._wake(body.decode())
+            return wire.response("200 OK", [], b"")
         try:
             return wire.response(*_answer(self._serve, environ))
         except Exception:  # noqa: BLE001  # gunicorn would answer this too, and log it
             _log.exception("a forwarded request failed")
             return wire.response("500 Internal Server Error", [("Content-Type", "text/plain")], b"")
-
-    def _told(self) -> bytes:
-        return wire.response("200 OK", [], json.dumps(self._about()).encode())
 
 
 def _environ(strings: dict[str, str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
+from onduty._runtime.crossing import Cross
 from onduty._runtime.threads import spawn
 from onduty.socketio import unix, wire
 from onduty.socketio.counter import Counter, Wsgi
@@ -31,21 +32,28 @@ from onduty.socketio.lines import Line, Lines
 from onduty.socketio.route import Way, route
 from onduty.socketio.sockets import Morgue, is_encrypted, relay
 
+_A_MOMENT = 0.5
 _UNREACHABLE = (unix.Gone, unix.Wedged, PermissionError)
 
 
 class Router:
-    """One per worker. ``serve`` is engine.io's own entrance, ``eio`` its server."""
+    """One per worker. ``serve`` is engine.io's own entrance, ``eio`` its server.
 
-    def __init__(self, lines: Lines, ids: Ids, eio: Any, serve: Wsgi, counter: Counter) -> None:
+    A worker that leaves is not held up by those who wait: whoever polls through it for another worker's session is
+    answered with what there is, and comes back to another worker; its own sessions end as they would in a moment.
+    """
+
+    def __init__(self, lines: Lines, ids: Ids, eio: Any, serve: Wsgi, counter: Counter, cross: Cross) -> None:
         self._ids = ids
         self._eio = eio
         self._serve = serve
         self._counter = counter
+        self._cross = cross
         self._home = os.getpid()
         self._lines = lines
         self._morgue = Morgue()
         self._leaving = False
+        self._waiting: dict[object, tuple[str, str]] = {}
         self.forwarded = 0
         self.handed_over = 0
 
@@ -61,7 +69,7 @@ class Router:
             self._hand_over(environ, where.owner, is_ours=is_ours)
         _with_known_length(environ, self._eio.max_http_buffer_size)
         if where.way is Way.FORWARD:
-            answer = self._forward(environ, where.owner)
+            answer = self._forward(environ, where.owner, where.sid or "")
             if answer is not None:
                 status, headers, body = answer
                 start_response(status, headers)
@@ -69,25 +77,51 @@ class Router:
         return self._serve(environ, start_response)
 
     def leave(self) -> None:
-        """Whoever carries bytes lets go within a second: a reload does not wait for a WebSocket."""
-        self._leaving = True
+        """Returns at once. Whoever carries bytes lets go within a second: a reload does not wait for a WebSocket."""
+        if not self._leaving:
+            self._leaving = True
+            spawn("farewell", self._say_farewell)
+
+    def _say_farewell(self) -> None:
+        for owner, sid in list(self._waiting.values()):
+            self._have_woken(owner, sid)
+        self._cross(self._end_polling_sessions)
+
+    def _end_polling_sessions(self) -> None:
+        for session in list(self._eio.sockets.values()):
+            if not session.upgraded and not session.upgrading:
+                session.close(wait=False, reason=self._eio.reason.SERVER_DISCONNECT)
+
+    def _have_woken(self, owner: str, sid: str) -> None:
+        with contextlib.suppress(OSError):  # gone or frozen: its poll ends by itself
+            self._lines.exchange(owner, wire.request("wake", {}, sid.encode()), _A_MOMENT, _A_MOMENT)
 
     def stop(self) -> None:
         """Let go of the lines and the dead socket; requests that still come are served here."""
         self._lines.close()
         self._morgue.close()
 
-    def _forward(self, environ: dict[str, Any], owner: str) -> tuple[str, list[tuple[str, str]], bytes] | None:
+    def _forward(
+        self, environ: dict[str, Any], owner: str, sid: str
+    ) -> tuple[str, list[tuple[str, str]], bytes] | None:
         """The owner's answer; ``None``: there is none to be had."""
-        body = environ["wsgi.input"].read(_length(environ)) if environ["REQUEST_METHOD"] == "POST" else b""
+        is_poll = environ["REQUEST_METHOD"] == "GET"
+        body = b"" if is_poll else environ["wsgi.input"].read(_length(environ))
         longest_poll = self._eio.ping_interval + self._eio.ping_timeout + 10
         self.forwarded += 1
+        me = object()
         try:
+            if is_poll:
+                self._waiting[me] = owner, sid
+                if self._leaving:
+                    self._have_woken(owner, sid)
             head, body = self._lines.exchange(owner, wire.request("poll", environ, body), longest_poll)
         except _UNREACHABLE as error:
             if isinstance(error, unix.Gone):
                 self._lines.forget(owner)
             return None
+        finally:
+            self._waiting.pop(me, None)
         return (*wire.read_response(head), body)
 
     def _hand_over(self, environ: dict[str, Any], owner: str, *, is_ours: bool) -> None:

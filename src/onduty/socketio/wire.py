@@ -7,7 +7,8 @@ emits. Every other frame is one message of python-socketio's ``PubSubManager``, 
 
 On the **counter** a caller sends two frames, a head ``{"do": what, "environ": {...}}`` and a body, and gets two, a head
 ``[status, headers]`` and a body; then it may ask again. ``do`` is ``poll``, a request forwarded to the owner of its
-session, or ``ask``, for the owner's own facts. With ``socket`` the first byte carries a descriptor. The owner answers
+session; ``wake``, let the poll that waits for the session in the body return with what there is; or ``ask``, for the
+owner's own facts. With ``socket`` the first byte carries a descriptor. The owner answers
 ``TAKEN``, and begins when it reads ``GO``: until then the caller may still keep the connection.
 
 JSON throughout: reading a message executes nothing, whoever wrote it.

@@ -113,8 +113,8 @@ class SocketCrew:
             eio.send_packet = lambda sid, pkt: cross(send_packet, sid, pkt)
         serve = eio.handle_request
         self._lines = Lines(self._folder)
-        self._counter = Counter(self._folder, ids.token, serve, self._about)
-        self._router = Router(self._lines, ids, eio, serve, self._counter)
+        self._counter = Counter(self._folder, ids.token, serve, self._wake, self._about, self._life.look)
+        self._router = Router(self._lines, ids, eio, serve, self._counter, cross)
         self._counter.start()
         eio.handle_request = self._router
         if _is_plain(server.manager):
@@ -164,6 +164,12 @@ class SocketCrew:
         if now - self._told.get(token, -_SAY_AGAIN) >= _SAY_AGAIN:
             self._told[token] = now
             self._engine.events.emit(ev.EmitsDropped(self._clock.now(), self._engine.settings.name, token, in_all))
+
+    def _wake(self, sid: str) -> None:
+        from engineio.packet import NOOP, Packet
+
+        if sid in self._server.eio.sockets:
+            self._server.eio.send_packet(sid, Packet(NOOP))
 
     # Asked
 
