@@ -1,4 +1,4 @@
-"""A heartbeat pushed over Socket.IO from a background loop, under gunicorn with two workers: one loop, not two.
+"""A heartbeat pushed over Socket.IO from a background loop, under gunicorn with two workers: one loop, every client.
 
 gunicorn --bind 0.0.0.0:8000 --workers 2 --worker-class gevent --preload test:gunicorn_app
 """
@@ -14,7 +14,7 @@ from onduty import Context, OnDuty
 
 app = Flask(__name__)
 socketio = SocketIO(app, async_mode=os.environ.get("ASYNC_MODE", "gevent"), cors_allowed_origins="*")
-duty = OnDuty(app)
+duty = OnDuty(app, socketio=socketio)  # an emit reaches the clients of both workers
 
 
 @duty.service

@@ -1,4 +1,4 @@
-"""The heartbeat example, as people start it: one loop, whichever the worker class."""
+"""The heartbeat example, as people start it: one loop, whichever the worker class, and it reaches every client."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from support.processes import answers, free_port, start
+from support.processes import REPOSITORY, answers, free_port, start
+from support.sio_site import Clients
 from support.waiting import eventually, throughout
 
+WITHOUT_GEVENT_WEBSOCKET = REPOSITORY / "tests" / "support" / "without_gevent_websocket"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "heartbeat"
 STARTED = re.compile(r"\[(\d+)\].*the background task has started")
 
@@ -22,13 +24,16 @@ STARTED = re.compile(r"\[(\d+)\].*the background task has started")
     [
         ("gevent", "gevent", ["--preload"]),
         ("sync", "threading", []),
-        ("geventwebsocket.gunicorn.workers.GeventWebSocketWorker", "gevent", []),
+        ("gthread", "threading", ["--threads", "8"]),
     ],
 )
-def test_one_loop_starts_and_says_so_once(tmp_path: Path, worker_class: str, async_mode: str, flags: list[str]) -> None:
-    """And once more in the other worker, when the first one is killed."""
+def test_one_loop_starts_says_so_once_and_reaches_every_client(
+    tmp_path: Path, worker_class: str, async_mode: str, flags: list[str]
+) -> None:
+    """And once more in the other worker, when the first one is killed; the clients of both get every heartbeat."""
     port = free_port()
     environ = {"ONDUTY_DIR": str(tmp_path / "onduty"), "ASYNC_MODE": async_mode, "EVERY": "0.1"}
+    environ["PYTHONPATH"] = os.pathsep.join(map(str, (WITHOUT_GEVENT_WEBSOCKET, REPOSITORY / "src")))
     command = [
         sys.executable,
         "-m",
@@ -51,8 +56,20 @@ def test_one_loop_starts_and_says_so_once(tmp_path: Path, worker_class: str, asy
         os.kill(int(first), signal.SIGKILL)
 
         eventually(lambda: len(STARTED.findall(server.output())) == 2, 20)
+        if worker_class != "sync":  # whose workers answer one poll at a time
+            every_client_gets_heartbeats(port, tmp_path)
         assert STARTED.findall(server.output())[1] != first
         # gunicorn misses a SIGTERM that meets a worker in the middle of its start.
         eventually(lambda: server.output().count("worker ready") == 3, 20)
         server.signal(signal.SIGTERM)
         server.wait()
+
+
+def every_client_gets_heartbeats(port: int, folder: Path) -> None:
+    many = Clients(f"http://127.0.0.1:{port}", folder / "node")
+    try:
+        many.open(8)
+        many.do("forget")
+        many.all(lambda one: one["events"].get("background_task_response", {}).get("count", 0) >= 5)
+    finally:
+        many.end()

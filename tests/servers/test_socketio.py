@@ -39,9 +39,12 @@ def server(shared: SioSite) -> SioSite:
 
 
 @pytest.fixture
-def many(server: SioSite) -> Iterator[Clients]:
+def many(server: SioSite, request: pytest.FixtureRequest) -> Iterator[Clients]:
+    failed = request.session.testsfailed
     with clients(server) as found:
         yield found
+        if request.session.testsfailed > failed:
+            print(server.status(), server.server.output()[-3000:])
 
 
 @pytest.mark.parametrize("options", [{}, POLLING], ids=["default", "polling only"])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onduty.socketio.route import HERE, Route, Way, route
+from onduty.socketio.route import Route, Way, route
 
 OWN, OTHER = "ownownow", "otheroth"
 REST = "0123456789012345678A"
@@ -47,7 +47,7 @@ def test_it_is_engine_ios_first_sid_that_counts() -> None:
 )
 def test_what_is_ours_or_nobodys_or_cannot_be_moved_stays_here(request_: dict[str, Any]) -> None:
     """Engine.io answers it: a new session, ours, a question about CORS, or a 400."""
-    assert route(request_, OWN) == HERE
+    assert route(request_, OWN).way is Way.HERE
 
 
 def test_a_websocket_goes_to_its_owner_and_a_new_one_out_of_the_pool() -> None:

@@ -27,9 +27,6 @@ class Route:
     sid: str | None = None
 
 
-HERE = Route(Way.HERE)
-
-
 def route(environ: Mapping[str, Any], own: str) -> Route:
     """The route of an Engine.IO request. What can't be routed is dealt with here, as engine.io does: by a 400."""
     sid = parse_qs(environ.get("QUERY_STRING", "")).get("sid", [None])[0]
@@ -37,10 +34,10 @@ def route(environ: Mapping[str, Any], own: str) -> Route:
     method = environ["REQUEST_METHOD"]
     if method == "GET" and asks_for_websocket(environ):
         if not can_be_handed_over(environ) or (sid is not None and owner is None):
-            return HERE
+            return Route(Way.HERE, sid=sid)
         return Route(Way.SOCKET, owner or own, sid)
     if owner is None or owner == own or method not in ("GET", "POST"):
-        return HERE
+        return Route(Way.HERE, sid=sid)
     return Route(Way.FORWARD, owner, sid)
 
 

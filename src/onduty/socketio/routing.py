@@ -67,6 +67,8 @@ class Router:
             if is_ours and where.sid is not None and where.sid not in self._eio.sockets:
                 return self._serve(environ, start_response)
             self._hand_over(environ, where.owner, is_ours=is_ours)
+        if self._leaving and where.sid in self._eio.sockets and environ["REQUEST_METHOD"] == "GET":
+            self._end(self._eio.sockets[where.sid])  # or its poll would keep us here; now it is a 400
         _with_known_length(environ, self._eio.max_http_buffer_size)
         if where.way is Way.FORWARD:
             answer = self._forward(environ, where.owner, where.sid or "")
@@ -89,8 +91,11 @@ class Router:
 
     def _end_polling_sessions(self) -> None:
         for session in list(self._eio.sockets.values()):
-            if not session.upgraded and not session.upgrading:
-                session.close(wait=False, reason=self._eio.reason.SERVER_DISCONNECT)
+            self._end(session)
+
+    def _end(self, session: Any) -> None:
+        if not session.upgraded and not session.upgrading:
+            session.close(wait=False, reason=self._eio.reason.SERVER_DISCONNECT)
 
     def _have_woken(self, owner: str, sid: str) -> None:
         with contextlib.suppress(OSError):  # gone or frozen: its poll ends by itself

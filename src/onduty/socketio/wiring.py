@@ -182,7 +182,7 @@ class SocketCrew:
             "token": self._ids.token if self._ids else None,
             "clients": len(clients),
             "websockets": sum(bool(one.upgraded) for one in clients),
-            "peers": len(self._bus.mesh.knows()) if self._bus else 0,
+            **(self._bus.mesh.snapshot() if self._bus else {"peers": {}, "dropped": 0}),
         }
 
     def snapshot(self) -> dict[str, Any]:
@@ -196,13 +196,13 @@ class SocketCrew:
             except OSError:
                 continue  # it has ended, or does not answer
             others.append(json.loads(body))
-        mesh = self._bus.mesh.snapshot() if self._bus else {}
+        workers = [self._about(), *others]
         return {
             "manager": type(self._server.manager).__name__,
             "forwarded": self._router.forwarded,
             "handed_over": self._router.handed_over,
-            "workers": [self._about(), *others],
-            **mesh,
+            "dropped": sum(one["dropped"] for one in workers),
+            "workers": workers,
         }
 
 
