@@ -92,10 +92,9 @@ class Mesh:
         """Send a frame to the worker ``to``, or to every one. Never waits, and raises nothing."""
         for peer in list(self._peers.values()):
             if to is None or to == peer.token:
-                was_waiting = peer.is_waiting
                 if not peer.send(data):
                     self._dropped(peer.token, peer.outbox.dropped)
-                if peer.is_waiting and not was_waiting:
+                if peer.asks_for_the_loop():
                     self._ring()
 
     def knows(self) -> dict[str, Any]:
@@ -176,10 +175,11 @@ class Mesh:
 
     def _attend(self, peer: _Outgoing) -> None:
         """Wait for what this peer's state asks for."""
+        waits = peer.attended()
         if peer.is_dead:
             self._forget(peer)
             return
-        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.is_waiting else 0)
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if waits else 0)
         if wanted != peer.watched:
             act = self._selector.modify if peer.watched else self._selector.register
             peer.watched = wanted
@@ -236,6 +236,7 @@ class Mesh:
             self._full = True
             for guest in self._guests:
                 self._selector.unregister(guest.connection)
+            self.taken()  # the reader may have taken all of it before it could see that it is full
 
     def _dismiss(self, guest: _Incoming) -> None:
         self._guests.discard(guest)
@@ -253,12 +254,26 @@ class _Outgoing:
         self.outbox = Outbox()
         self.watched = 0
         self.is_dead = False
+        self._asked = False
+        """The loop knows, or will at its next turn, that there is something to do here."""
         self._lock = threading.Lock()
 
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the loop has something to do for this peer."""
-        return self.outbox.waiting > 0 or self.is_dead
+    def asks_for_the_loop(self) -> bool:
+        """Whether the loop has to be woken for this peer; true for one caller only, until it has attended to it.
+
+        Told under the lock, as :meth:`attended` is: between the loop's last look and its falling asleep nothing may be
+        left behind.
+        """
+        with self._lock:
+            asks = not self._asked and (self.outbox.waiting > 0 or self.is_dead)
+            self._asked = self._asked or asks
+            return asks
+
+    def attended(self) -> bool:
+        """The loop has looked; whether it has to wait until more can be written."""
+        with self._lock:
+            self._asked = self.outbox.waiting > 0
+            return self._asked
 
     def send(self, data: bytes) -> bool:
         """``False``: dropped. What is put behind a dead connection goes with it."""
