@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 from onduty import events as ev
-from onduty.socketio.checks import forgotten
 
 
 class Reminder:
@@ -28,6 +27,8 @@ class Reminder:
         if self._said or event.app != self._name:
             return
         self._said = True
+        from onduty.socketio.checks import forgotten
+
         text = forgotten(getattr(self._app, "extensions", {}), self._workers())
         if text:
             self._emit(ev.Advice(event.at, event.app, text))
