@@ -1,26 +1,24 @@
 """The thin loop of one candidate: ask, lead or stand by, step down.
 
 One thread per worker does all of it, driven by one selector: as a leader it serves the hub and looks for signs of
-leaving, as
-a standby it waits for the leader's end-of-file, with a slow poll under it. The only order without a lost wake-up is:
-try the
-lock, connect, *try the lock again*, wait. What to decide is in ``policy``.
+leaving, as a standby it waits for the leader's end-of-file, with a slow poll under it. The only order without a lost
+wake-up is: try the lock, connect, *try the lock again*, wait. What to decide is in ``policy``.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import os
 import selectors
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from onduty import events as ev
-from onduty._runtime import forks, policy
+from onduty._runtime import policy
+from onduty._runtime.bell import Bell
 from onduty._runtime.hub import Hub, Line
 from onduty._runtime.lifecycle import Lifecycle
+from onduty._runtime.past import Past
 from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.sentry import Sentry
 from onduty._runtime.term import Term
@@ -71,13 +69,10 @@ class Elector:
         self._recruit = recruit
         self._sentry = Sentry(app, clock, events, election, kill_frozen)
         self._selector: selectors.BaseSelector = selectors.DefaultSelector()
-        self._bell_in, self._bell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        for descriptor in (self._bell_in, self._bell):
-            forks.keep_from_children(descriptor)
-        self._selector.register(self._bell_in, selectors.EVENT_READ, self._hear_bell)
+        self._bell = Bell(self._selector)
+        self._past = Past()
         self._leaving: str | None = None
         self._told_mono: float | None = None
-        self._past: list[Scheduler] = []
         self._complained = False
         self.scheduler: Scheduler | None = None
         self.term: int | None = None
@@ -89,13 +84,7 @@ class Elector:
     def leave(self, why: str) -> None:
         """Begin to stop; returns at once, and is safe in a signal handler: it takes no lock."""
         self._leaving = self._leaving or why
-        self._ring()
-
-    def _ring(self) -> None:
-        # A run that closed all descriptors took the bell too, and its number may be somebody's file by now.
-        with contextlib.suppress(OSError):
-            if forks.is_ours(self._bell):
-                os.write(self._bell, b"!")
+        self._bell.ring()
 
     @property
     def known_leader(self) -> dict[str, Any] | None:
@@ -138,8 +127,7 @@ class Elector:
             self._settle_to_the_end()
 
     def _round(self) -> None:
-        if self._settle():
-            # A worker with a lingering run is no candidate.
+        if self._past.settle():
             self._wait(policy.SLOW_POLL)
         elif self._win():
             self._lead()
@@ -237,7 +225,7 @@ class Elector:
         self._complained = False
         self._sentry.forget()
         self._events.emit(ev.TermBegan(now, self._app, number))
-        scheduler.when_over = self._ring
+        scheduler.when_over = self._bell.ring
         scheduler.start()
         return number, scheduler
 
@@ -289,8 +277,7 @@ class Elector:
         scheduler.close(why, 0.0)
         self.term = None
         lingering = scheduler.lingering
-        if lingering or scheduler.has_unwritten:
-            self._past.append(scheduler)
+        self._past.add(scheduler)
         # The lock first: whoever is woken by the end-of-file shall find it free.
         self._election.resign()
         if hub is not None:
@@ -300,21 +287,11 @@ class Elector:
             self._events.emit(ev.RunLingers(now, self._app, run.task_name, run.run_id, run.slot, run.attempt))
         self._events.emit(ev.TermEnded(now, self._app, number, why, len(lingering)))
 
-    # Runs that outlived their term
-
-    def _settle(self) -> bool:
-        """Write down lingering runs that have ended; whether any is left."""
-        for scheduler in self._past:
-            if scheduler.is_over:
-                scheduler.settle()
-        self._past = [one for one in self._past if not one.is_over or one.lingering or one.has_unwritten]
-        return bool(self._past)
-
     def _settle_to_the_end(self) -> None:
         """For as long as the process lives, which is not ours to say."""
         while True:
             try:
-                if not self._settle():
+                if not self._past.settle():
                     return
             except StoreUnavailable as error:
                 self._complain(error)
@@ -328,10 +305,6 @@ class Elector:
         stay_behind(self._me.pid)
         for key, _ in happened:
             key.data()
-
-    def _hear_bell(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._bell_in, 64)
 
     def _complain(self, error: Exception) -> None:
         if not self._complained:
@@ -348,7 +321,7 @@ class Elector:
             self._wait(COOL_DOWN)
             return
         self._leaving = "this process closed the descriptors of its own background work"
-        self._past = []
+        self._past.forget()
         self._journal.forget_in_child()
         self._events.emit(
             ev.EngineFault(
