@@ -73,8 +73,15 @@ def to_json(value: Any, what: str) -> str:
     """``value`` as compact JSON; an :class:`ArgumentError` that names ``what`` when it is not plain JSON data."""
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{what} must be JSON, and {value!r} is not: {error}") from None
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ArgumentError(f"{what} must be JSON, and {_shown(value)} is not: {error}") from None
+
+
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.200}"
+    except Exception:  # noqa: BLE001  # it is of a user's own type, and may refuse, or be too deep
+        return f"a {type(value).__name__}"
 
 
 def _is_context(parameter: inspect.Parameter) -> bool:

@@ -6,7 +6,6 @@ would quietly give every process its own lock.
 
 # Annotations are evaluated here: a named tuple compiles each one that is text, 0.1 ms a class in every worker.
 import difflib
-import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,6 +17,10 @@ from onduty.errors import ConfigError
 FrozenLeader = Literal["report", "kill"]
 JournalKind = Literal["sqlite", "memory"]
 Durability = Literal["normal", "full"]
+
+_LONGEST = 36_525 * 86_400
+_MOST = 1_000_000
+"""Of runs or days to keep: a mistake is more likely than a wish beyond it."""
 
 
 class Settings(NamedTuple):
@@ -92,7 +95,10 @@ def _closest(name: str) -> str:
 def _folder(spelled: str, value: Any) -> Path:
     if not isinstance(value, (str, os.PathLike)) or not str(value) or "\0" in str(value):
         raise ConfigError(f"{spelled} {value!r} is not a folder; give the path of one on a local disk")
-    return Path(value).expanduser().absolute()
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as error:
+        raise ConfigError(f"{spelled} {value!r}: {error}; give the whole path") from error
 
 
 def _text(spelled: str, value: Any) -> str:
@@ -115,8 +121,8 @@ def _seconds(spelled: str, value: Any) -> float:
         number = float("nan") if isinstance(value, bool) else float(total() if total else value)
     except (TypeError, ValueError):
         number = float("nan")
-    if not math.isfinite(number) or number < 0:
-        raise ConfigError(f"{spelled} {value!r} must be zero or more seconds")
+    if not 0 <= number <= _LONGEST:
+        raise ConfigError(f"{spelled} {value!r} must be zero or more seconds, at most {_LONGEST} (a century)")
     return number
 
 
@@ -125,8 +131,8 @@ def _count(spelled: str, value: Any) -> int:
         number = 0 if isinstance(value, bool) else int(value)
     except (TypeError, ValueError, OverflowError):
         number = 0
-    if number < 1 or number != (float(value) if isinstance(value, float) else number):
-        raise ConfigError(f"{spelled} {value!r} must be a whole number of at least 1")
+    if not 1 <= number <= _MOST or number != (float(value) if isinstance(value, float) else number):
+        raise ConfigError(f"{spelled} {value!r} must be a whole number from 1 to {_MOST}")
     return number
 
 

@@ -21,7 +21,7 @@ from onduty.clock import SystemClock, to_datetime
 from onduty.config import Settings, resolve
 from onduty.context import Context
 from onduty.election import Election, Leader
-from onduty.errors import AppError, ConfigError
+from onduty.errors import AppError, ConfigError, DeclarationError
 from onduty.journal import Journal, RunRecord
 from onduty.listeners import logging as sentences
 from onduty.process import ProcessId
@@ -203,7 +203,13 @@ class OnDuty:
         return self._task(lambda _: schedule, name, options)
 
     def on(self, kind: type[E]) -> Callable[[Callable[[E], Any]], Callable[[E], Any]]:
-        """Call the decorated function on each event of that type, in the process where it happens."""
+        """Call the decorated function on each event of that type, in the process where it happens.
+
+        Raises:
+            DeclarationError: ``kind`` is not one of the types in ``onduty.events``.
+        """
+        if not (isinstance(kind, type) and issubclass(kind, ev.Event)):
+            raise DeclarationError(f"on({kind!r}): give a type of event, such as onduty.RunFailed")
 
         def subscribe(listener: Callable[[E], Any]) -> Callable[[E], Any]:
             self._events.subscribe(kind, listener)

@@ -33,8 +33,11 @@ class _Fact:
 
     if not TYPE_CHECKING:  # there each class has its own, made of its fields
 
-        def __init__(self, *values):
-            self.__dict__.update(zip(self._fields, values, strict=True))
+        def __init__(self, *values, **named):
+            given = {**dict(zip(self._fields, values, strict=False)), **named}
+            if len(values) + len(named) != len(self._fields) or given.keys() != set(self._fields):
+                raise TypeError(f"{type(self).__name__} takes {', '.join(self._fields)}")
+            self.__dict__.update(given)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
@@ -216,7 +219,7 @@ class Events:
         for listener in self._for(type(event)):
             try:
                 listener(event)
-            except Exception:  # noqa: BLE001  # a listener's failure is its own
+            except BaseException:  # noqa: BLE001  # a listener's failure is its own, and so is its sys.exit()
                 _log.exception("a listener failed on %s", type(event).__name__)
 
     def _for(self, kind: type[Event]) -> tuple[Callable[[Any], object], ...]:

@@ -8,6 +8,7 @@ request handler that calls ``asyncio.run`` would be refused. The selector theref
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from onduty._runtime.threads import is_patched, spawn
 if TYPE_CHECKING:
     import asyncio
 
+_log = logging.getLogger("onduty.run")
+
 
 class AsyncHost:
     """``server_loop`` answers the loop the server runs the app on, or ``None``."""
@@ -25,6 +28,7 @@ class AsyncHost:
         self._server_loop = server_loop
         self._private: asyncio.AbstractEventLoop | None = None
         self._tasks: set[Any] = set()
+        self._over = False
 
     def submit(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Start it on the loop, from another thread; it must bring back its own errors."""
@@ -35,6 +39,7 @@ class AsyncHost:
         """End the private loop; what still runs there is cut."""
         loop, self._private = self._private, None
         if loop is not None:
+            self._over = True
             with contextlib.suppress(RuntimeError):  # it has ended by itself
                 loop.call_soon_threadsafe(loop.stop)
 
@@ -54,14 +59,17 @@ class AsyncHost:
     def _run(self, running: threading.Event) -> None:
         import asyncio
 
+        self._over = False
         self._private = loop = (
             asyncio.SelectorEventLoop(_polite_selector()) if is_patched() else asyncio.new_event_loop()
         )
         loop.call_soon(running.set)
-        try:
-            loop.run_forever()
-        finally:
-            loop.close()
+        while not self._over:
+            try:
+                loop.run_forever()  # ends also when a run calls loop.stop(); the others go on
+            except BaseException:  # noqa: BLE001  # a run's child task that calls sys.exit ends the call, not the loop
+                _log.exception("an error left a task of a run")
+        loop.close()
 
 
 def _polite_selector() -> Any:

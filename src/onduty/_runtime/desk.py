@@ -133,7 +133,7 @@ class Desk:
             if (failed and not halted) or run.why == CANCELLED:
                 retry_in = self._revive(lane, run)
         elif failed and not halted and run.attempt <= run.declared.options.retries:
-            retry_in = run.declared.options.backoff * 2 ** (run.attempt - 1) * random.uniform(0.8, 1.2)
+            retry_in = run.declared.options.backoff * _doubled(run.attempt - 1) * random.uniform(0.8, 1.2)
             lane.running[run.run_id] = self._retrying[run.run_id] = run
             self.alarm(retry_in, lambda: self._try_again(lane, run))
         else:
@@ -184,11 +184,12 @@ class Desk:
         for slot in due.run:
             run = self._execution(lane, slot, missed=due.stands_for)
             if due.at:
-                run.not_before_mono = self._clock.mono() + (due.at - self._clock.now()) / SECOND
-            self._admit(lane, run)
+                # No longer than that, should the clock be set back right now.
+                run.not_before_mono = self._clock.mono() + min(due.at - self._clock.now(), AHEAD) / SECOND
+            self._admit(lane, run, catching_up=len(due.run) > 1)
 
-    def _admit(self, lane: Lane, run: Execution) -> None:
-        verdict = lane.admit(triggered=run.triggered)
+    def _admit(self, lane: Lane, run: Execution, *, catching_up: bool = False) -> None:
+        verdict = lane.admit(triggered=run.triggered, catching_up=catching_up)
         if verdict == "skip":
             assert run.slot is not None
             self._pass(lane, Slots(run.slot, run.slot, 1), Outcome.SKIPPED)
@@ -219,7 +220,7 @@ class Desk:
     def _revive(self, lane: Lane, run: Execution) -> float:
         if self._clock.mono() - run.started_mono >= SERVICE_BACKOFF:
             lane.in_a_row = 1
-        seconds = min(SERVICE_BACKOFF, 2.0 ** max(lane.in_a_row - 1, 0))
+        seconds = min(SERVICE_BACKOFF, _doubled(lane.in_a_row - 1))
         self.alarm(seconds, lambda: None if lane.in_progress else self._start_service(lane))
         return seconds
 
@@ -300,6 +301,10 @@ class Desk:
             self._events.emit(ev.RunStopped(*facts, seconds, run.why or run.error or ""))
         else:
             self._events.emit(kind(*facts, seconds))
+
+
+def _doubled(times: int) -> float:
+    return 2.0 ** min(max(times, 0), 30)  # whoever fails for weeks would come to numbers that are none
 
 
 _EVENTS: dict[Outcome, Any] = {

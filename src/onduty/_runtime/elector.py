@@ -25,8 +25,9 @@ from onduty._runtime.term import Term
 from onduty._runtime.threads import stay_behind
 from onduty.clock import Clock, Wakeup
 from onduty.election import Election
-from onduty.errors import StoreUnavailable, TermLost
+from onduty.errors import OnDutyError, StoreUnavailable
 from onduty.events import Events
+from onduty.folder import prepare
 from onduty.journal import Journal
 from onduty.process import ProcessId
 
@@ -115,12 +116,12 @@ class Elector:
             while self._leaving is None:
                 try:
                     self._round()
-                except (StoreUnavailable, TermLost) as error:
-                    self._complain(error)
-                    self._election.resign()
-                    self._wait(COOL_DOWN)
+                except OnDutyError as error:
+                    self._stay_away(error)
                 except OSError as error:
                     self._trouble(error)
+                except Exception as error:  # noqa: BLE001  # whatever it is, this worker stays a candidate
+                    self._stay_away(error)
         finally:
             self._election.resign()
             self.resigned.set()
@@ -197,6 +198,7 @@ class Elector:
         try:
             number, scheduler = self._take_office()
         except BaseException:
+            self.term = None
             self._election.resign()
             if hub is not None:
                 hub.close()
@@ -250,6 +252,8 @@ class Elector:
             now = self._clock.mono()
             if now >= renew_at:
                 renew_at, holds = now + policy.RENEW_EVERY, self._election.still_mine()
+                if hub is not None:
+                    hub.listen_again()
             leaving = self._leaving if self._leaving is None or not self._awaits_successor(hub, now) else None
             seen = policy.Signs(leaving, holds, scheduler.term_lost, scheduler.fault)
             reason = policy.why_step_down(seen)
@@ -306,10 +310,21 @@ class Elector:
         for key, _ in happened:
             key.data()
 
+    def _stay_away(self, error: Exception) -> None:
+        """Not now: leave it to another worker for a while. The folder may have been deleted: make it anew."""
+        self._complain(error)
+        self._election.resign()
+        self._wait(COOL_DOWN)
+        try:
+            prepare(self._folder)
+        except OnDutyError as again:
+            self._complain(again)
+
     def _complain(self, error: Exception) -> None:
         if not self._complained:
             self._complained = True
-            self._events.emit(ev.JournalFailed(self._clock.now(), self._app, str(error)))
+            what = str(error) if isinstance(error, OnDutyError) else f"{type(error).__name__}: {error}"
+            self._events.emit(ev.EngineFault(self._clock.now(), self._app, f"this worker can't go on duty: {what}"))
 
     def _trouble(self, error: OSError) -> None:
         """The machine refuses something: wait, or, when our descriptors were closed, take no further part.

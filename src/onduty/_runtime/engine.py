@@ -13,7 +13,7 @@ from typing import Any
 
 from onduty import events as ev
 from onduty._runtime import forks, policy
-from onduty._runtime.elector import Elector
+from onduty._runtime.elector import COOL_DOWN, Elector
 from onduty._runtime.execution import Scope, StateBox
 from onduty._runtime.hub import ask
 from onduty._runtime.lanes import JournalState, Lane, NoState
@@ -21,8 +21,8 @@ from onduty._runtime.lifecycle import Lifecycle, State
 from onduty._runtime.runner import Runner
 from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.term import Term
-from onduty._runtime.threads import Offload, make_offload, spawn
-from onduty.clock import SECOND, Clock
+from onduty._runtime.threads import Offload, make_offload, spawn, stay_behind
+from onduty.clock import SECOND, Clock, Wakeup
 from onduty.config import Settings
 from onduty.election import Election
 from onduty.errors import ConfigError, NotOnDuty
@@ -75,6 +75,7 @@ class Engine:
         self._journal: Journal | None = None
         self._elector: Elector | None = None
         self._local: Scheduler | None = None
+        self._is_leaving = False
 
     # The life of the process
 
@@ -116,6 +117,7 @@ class Engine:
             spawn("elector", self._elector.run)
 
     def leave(self) -> None:
+        self._is_leaving = True
         if self._local is not None:
             self._local.close("the worker is leaving", self.settings.grace)
         if self._elector is not None:
@@ -123,8 +125,10 @@ class Engine:
 
     def stop(self) -> None:
         self.leave()
+        grace = self.settings.grace
+        if self._local is not None:
+            self._clock.wait(self._local_is_over, grace + 2)
         if self._elector is not None:
-            grace = self.settings.grace
             self._clock.wait(self._elector.resigned, self._patience(grace) + grace + 2)
 
     def _in_child(self) -> None:
@@ -192,8 +196,20 @@ class Engine:
         number = journal.begin_term(0, self._clock.now())
         term = Term(self.settings.name, number, 0, journal, lambda: True, me)
         runner = Runner(self._clock, self._scope, self._life.loop)
+        self._local_is_over = Wakeup()
         self._local = Scheduler(term, lanes, self._clock, self.events, runner)
+        self._local.when_over = self._local_has_ended
         self._local.start()
+
+    def _local_has_ended(self) -> None:
+        """In its own last moment: it was told to, or it failed, and then another one takes its place."""
+        if not self._is_leaving:
+            self._clock.wait(Wakeup(), COOL_DOWN)
+            stay_behind(self._pid)
+        if self._is_leaving:
+            self._local_is_over.set()
+        else:
+            self._start_local()
 
     def _here(self) -> None:
         if self._pid != os.getpid():  # forked in C, where nobody told us

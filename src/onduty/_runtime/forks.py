@@ -79,15 +79,25 @@ def _before_fork() -> None:
         close()
 
 
+def _let_go(descriptors: list[int]) -> None:
+    if not descriptors:
+        return
+    try:
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:  # no number is free: one of ours makes room
+        os.close(descriptors[0])
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in descriptors:
+        if descriptor != null:
+            os.dup2(null, descriptor, inheritable=False)
+    if null not in descriptors:
+        os.close(null)
+
+
 def _after_fork() -> None:
     global _survivor  # noqa: PLW0603  # one per process, as the fork is
     _survivor = threading.get_ident()
-    ours = [descriptor for descriptor in _descriptors if is_ours(descriptor)]
-    if ours:
-        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for descriptor in ours:
-            os.dup2(null, descriptor, inheritable=False)
-        os.close(null)
+    _let_go([descriptor for descriptor in _descriptors if is_ours(descriptor)])
     _descriptors.clear()
     _before.clear()
     callbacks, _in_child[:] = _in_child[:], []

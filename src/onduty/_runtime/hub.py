@@ -27,6 +27,7 @@ from onduty._runtime import forks
 _NAME = "hub.sock"
 _BACKLOG = 1024
 _LINE = 64 * 1024
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _OFFER = {"offer": True}
 _ACCEPT = {"accept": True}
 _SUN_PATH = 100
@@ -41,6 +42,7 @@ class Hub:
         self._answer = answer
         self._lines: set[_Peer] = set()
         self._offering = False
+        self._is_deaf = False
         self.accepted = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         _adopt(self._listener)
@@ -58,6 +60,12 @@ class Hub:
             raise
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
         self._sweep(folder)
+
+    def listen_again(self) -> None:
+        """After a while without a free descriptor: perhaps there is one now."""
+        if self._is_deaf:
+            self._is_deaf = False
+            self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
     def offer(self) -> None:
         """Ask the standbys, also those still to come, whether one goes on duty; ``accepted`` says that one does.
@@ -84,6 +92,12 @@ class Hub:
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):
+                return
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                self._selector.unregister(self._listener)  # or it would be readable for ever
+                self._is_deaf = True
                 return
             _adopt(connection)
             peer = _Peer(connection)
@@ -210,9 +224,10 @@ class _Peer:
         if not data or len(self._buffer) > _LINE:
             return None
         try:
-            return [json.loads(line) for line in lines]
+            messages = [json.loads(line) for line in lines]
         except ValueError:
             return None
+        return messages if all(isinstance(one, dict) for one in messages) else None
 
     def write(self, message: dict[str, Any]) -> bool:
         """Small, so it fits the socket's buffer or the other side does not read: then it is better off reconnecting."""

@@ -15,15 +15,26 @@ from onduty.tasks import Declared, Overlap
 Admission = Literal["start", "queue", "skip", "cancel"]
 
 
-def admit(overlap: Overlap | None, *, in_progress: int, waiting: int, concurrency: int, triggered: bool) -> Admission:
+def admit(
+    overlap: Overlap | None,
+    *,
+    in_progress: int,
+    waiting: int,
+    concurrency: int,
+    triggered: bool,
+    catching_up: bool = False,
+) -> Admission:
     """What becomes of one more run. Pure.
 
     *queue*: it waits its turn. *skip*: a row says so. *cancel*: those in progress are told to end, and it waits for
     that.
-    A slot waits at most one at a time; triggered runs all wait, in order, and none is dropped.
+    A slot waits at most one at a time; triggered runs all wait, in order, and none is dropped; so do several slots
+    that are caught up on at once, since each of them is to be run.
     """
     if in_progress < concurrency and not waiting:
         return "start"
+    if catching_up:
+        return "queue"
     if overlap == "cancel":
         return "cancel"
     if triggered:
@@ -54,7 +65,7 @@ class Lane:
     def in_progress(self) -> int:
         return len(self.running) + len(self.foreign)
 
-    def admit(self, *, triggered: bool) -> Admission:
+    def admit(self, *, triggered: bool, catching_up: bool = False) -> Admission:
         options = self.declared.options
         return admit(
             options.overlap,
@@ -62,6 +73,7 @@ class Lane:
             waiting=len(self.waiting),
             concurrency=options.concurrency,
             triggered=triggered,
+            catching_up=catching_up,
         )
 
     def count(self, outcome: Outcome, *, failed: bool) -> None:

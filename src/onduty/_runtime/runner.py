@@ -54,8 +54,14 @@ class Runner:
         self._last_progress = clock.mono()
 
     def start(self, execution: Execution) -> None:
-        """Hand it to a thread and return."""
+        """Hand it to a thread and return. One that finds no thread, or no loop, has failed."""
         execution.started_mono = max(self._clock.mono(), execution.not_before_mono)
+        try:
+            self._hand_over(execution)
+        except RuntimeError as error:
+            self._end(execution, None, error)
+
+    def _hand_over(self, execution: Execution) -> None:
         if execution.declared.call.is_async:
             self._host().submit(self._perform_async(execution))
         elif execution.declared.is_service:
@@ -80,9 +86,12 @@ class Runner:
             return False
         stalled = self._clock.mono() - self._last_progress > STALL
         if self._threads < EAGER_THREADS or (stalled and self._threads < MOST_THREADS):
-            self._threads += 1
             self._last_progress = self._clock.mono()
-            spawn(f"run-{self._threads}", self._work)
+            try:
+                spawn(f"run-{self._threads + 1}", self._work)
+                self._threads += 1
+            except RuntimeError:
+                pass  # the machine has no more of them now; asked again soon, or one of the others becomes free
         return True
 
     def stop(self) -> None:
@@ -157,10 +166,7 @@ class Runner:
             os._exit(0 if error is None else 1)
         execution.outcome = judge(execution, error)
         if error is not None:
-            execution.error = f"{type(error).__name__}: {error}"[:1000]
-            execution.trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))[
-                -_TRACE_LIMIT:
-            ]
+            execution.error, execution.trace = _as_text(error)
         elif value is not None:
             execution.result = _as_result(value)
         execution.ended_at = self._clock.now()
@@ -182,10 +188,21 @@ def judge(execution: Execution, error: BaseException | None) -> Outcome:
 TIMED_OUT = "its timeout has passed"
 
 
+def _as_text(error: BaseException) -> tuple[str, str]:
+    """Its last line and the whole. It may be of a user's own type, and refuse to be shown."""
+    try:
+        trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))[-_TRACE_LIMIT:]
+        shown = f"{type(error).__name__}: {error}"[:1000]
+    except Exception as problem:  # noqa: BLE001  # as above
+        shown = trace = f"{type(error).__name__}, which can't be shown: {type(problem).__name__}"
+    # What came from a file name or a broken header may hold what no store takes for text.
+    return shown.encode(errors="replace").decode(), trace.encode(errors="replace").decode()
+
+
 def _as_result(value: Any) -> str | None:
     """The returned value as JSON if it is plain and small; a task may return what it likes otherwise."""
     try:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError):
+    except Exception:  # noqa: BLE001  # it may be of any type, or too deep
         return None
     return text if len(text) <= _RESULT_LIMIT else None

@@ -149,7 +149,10 @@ class Scheduler:
             self.fault = f"the scheduler failed: {type(error).__name__}: {error}"
             self._events.emit(ev.EngineFault(self._clock.now(), self._term.app, self.fault))
         finally:
-            self._abandon(self._unwritten)
+            # What has finished is still to be told, by `settle`; what was decided and never written will not start.
+            steps = self._take_steps()
+            self._abandon(steps)
+            self._unwritten = [step for step in steps if isinstance(step[0], Finish)]
             self._halt_all(self._closing or self.fault or "the term was lost")
             self._runner.stop()
             self.is_over = True
@@ -227,22 +230,18 @@ class Scheduler:
             self._commit(steps)
 
     def _commit(self, steps: list[Step]) -> None:
-        """Write the batch; then, and only then, act on it."""
+        """Write the batch; then, and only then, act on it. Until then it is *unwritten*, whatever happens."""
+        self._unwritten = steps
         if not self._term.holds():
-            # In doubt we do not lead: nothing starts, and what has finished is told when it is known what was lost.
-            self._unwritten = [step for step in steps if isinstance(step[0], Finish)]
-            self._abandon(steps)
+            # In doubt we do not lead.
             raise TermLost(f"term {self._term.number} is over: its lock is no longer ours")
         try:
             self._reconnect()
             accepted = self._term.journal.write(self._term.number, [step[0] for step in steps])
-        except TermLost:
-            self._abandon(steps)
-            raise
         except StoreUnavailable as error:
-            self._unwritten = steps
             self._hold(error)
             return
+        self._unwritten = []
         self._go_on()
         for ok, (_, then, run) in zip(accepted, steps, strict=True):
             if run is not None:
@@ -252,7 +251,7 @@ class Scheduler:
                     self._start(run)
 
     def _abandon(self, steps: list[Step]) -> None:
-        """What was decided and never written will not start, so it must not count as running either."""
+        """Not started, it must not count as running either."""
         for _, then, run in steps:
             if run is not None and then != "note":
                 self._desk.refused(run)

@@ -175,7 +175,7 @@ def _parse(text: bytes) -> Tenure | None:
             bool(data["clean"]),
             int(data["reserved_until"]),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
 
 

@@ -18,13 +18,16 @@ Socket = tuple[int, int]
 def expected_from(master: int, listeners: Iterable[int]) -> Callable[[], bool]:
     """For ``Lifecycle.successors``: whether ``master`` goes on and has a worker younger than this process.
 
+    A child that does not hold the sockets is no worker: a helper, or an orphan that a first process has adopted.
+
     ``listeners``: descriptors of the sockets that it and its workers accept from. They are looked at now, since a
     worker closes its own early.
     """
     me, shared = this_process(), {_socket(os.fstat(one)) for one in listeners}
 
     def expected() -> bool:
-        return any(child.started > me.started for child in children(master)) and bool(shared & _sockets_of(master))
+        younger = [child.pid for child in children(master) if child.started > me.started]
+        return any(shared & _sockets_of(pid) for pid in younger) and bool(shared & _sockets_of(master))
 
     return expected
 
@@ -34,10 +37,14 @@ def _socket(found: os.stat_result) -> Socket:
 
 
 def _sockets_of(pid: int) -> set[Socket]:
-    found = set()
+    found: set[Socket] = set()
     try:
-        for descriptor in os.listdir(f"/proc/{pid}/fd"):
-            found.add(_socket(os.stat(f"/proc/{pid}/fd/{descriptor}")))
+        descriptors = os.listdir(f"/proc/{pid}/fd")
     except OSError:
-        return set()  # gone, or another user's: then nobody is waited for
+        return found  # gone, or another user's: then nobody is waited for
+    for descriptor in descriptors:
+        try:
+            found.add(_socket(os.stat(f"/proc/{pid}/fd/{descriptor}")))
+        except OSError:
+            continue  # closed since
     return found
