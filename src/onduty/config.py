@@ -69,7 +69,7 @@ def resolve(
     for source, layer in layers:
         for name, value in layer.items():
             if name not in _READERS:
-                raise ConfigError(f"{_spelled(source, name)} is not a setting{_closest(name)}")
+                raise ConfigError(f"{_spelled(source, name)} is not a setting{_closest(source, name)}")
             values[name] = _READERS[name](_spelled(source, name), value)
             sources[name] = source
     if "name" not in values:
@@ -87,9 +87,13 @@ def _spelled(source: str, name: str) -> str:
     return f"{name}=" if source in ("keyword", "default") else f"ONDUTY_{name.upper()} ({source})"
 
 
-def _closest(name: str) -> str:
+def _closest(source: str, name: str) -> str:
     close = difflib.get_close_matches(name, _READERS, n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else f"; settings are {', '.join(sorted(_READERS))}"
+    return (
+        f"; did you mean {_spelled(source, close[0]).rstrip('=')}?"
+        if close
+        else f"; settings are {', '.join(sorted(_READERS))}"
+    )
 
 
 def _folder(spelled: str, value: Any) -> Path:

@@ -184,6 +184,8 @@ class OnDuty:
         """
         from onduty.schedules.interval import interval
 
+        if callable(delta):
+            raise DeclarationError(f"@duty.every needs to know how often: @duty.every(seconds=5) above {_named(delta)}")
         schedule = interval(seconds, minutes, hours, delta, offset)
         late = _jitter(jitter, schedule.every_us)
         return self._task(lambda _: schedule, name, {"jitter": late, **options})
@@ -304,6 +306,10 @@ class OnDuty:
             if any(engine is one for one in current):
                 return engine
         raise AppError(f"this OnDuty serves {len(engines)} apps; say which one: with app.app_context(): ...")
+
+
+def _named(function: object) -> str:
+    return str(getattr(function, "__qualname__", repr(function)))
 
 
 def _jitter(jitter: float | timedelta, every_us: int) -> float:

@@ -155,6 +155,12 @@ class RunFailed(RunEvent):
     retry_in: float | None
 
 
+class RetryDropped(RunEvent):
+    """It had failed and was to be tried again, and is not: ``why`` says who or what came in between."""
+
+    why: str
+
+
 class RunTimedOut(RunEvent):
     """It was asked to end after its ``timeout``, and has ended now."""
 

@@ -38,6 +38,7 @@ def prepare(folder: Path) -> None:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _refuse_open_parent(folder)
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
@@ -54,7 +55,6 @@ def prepare(folder: Path) -> None:
         )
     if stat.S_IMODE(found.st_mode) != 0o700:
         os.chmod(folder, 0o700)
-    _refuse_open_parent(folder)
     _refuse_remote(folder)
     _refuse_read_only(folder)
 

@@ -186,7 +186,14 @@ class Registry:
                 f"{declared.name} is declared after the worker became ready, when its background work had begun; "
                 "declare it at import time or in the app factory"
             )
-        if declared.name in self._declared:
+        known = self._declared.get(declared.name)
+        function: object = declared.call.function
+        if known is not None and function is known:
+            raise DuplicateTask(
+                f"{declared.name} is a task already, by the decorator below this one: one decorator is enough, and "
+                "every task can be triggered"
+            )
+        if known is not None:
             module = getattr(declared.call.function, "__module__", "app").rpartition(".")[2]
             raise DuplicateTask(
                 f'there is a task named {declared.name} already; give one of them name="{module}.{declared.name}"'

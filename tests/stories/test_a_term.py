@@ -16,7 +16,8 @@ from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.term import Term
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable
-from onduty.journal import Claim, RunRecord
+from onduty.events import RetryDropped
+from onduty.journal import Claim, Finish, RunRecord
 from onduty.journal.memory import MemoryJournal
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
@@ -473,3 +474,184 @@ def test_a_busy_task_is_not_claimed_ahead(stage: Stage) -> None:
 
     eventually(lambda: [row for row in stage.rows("beat") if row.slot == slot])
     assert stage.rows("beat", Outcome.SKIPPED) == []
+
+
+def test_all_missed_slots_are_run_in_order_if_that_was_asked_for(stage: Stage) -> None:
+    """One after the other, though the next is due while the first still runs; none of them is skipped."""
+    ran: list[int] = []
+
+    @stage.duty.every(seconds=1, missed="all")
+    def beat(ctx: Context) -> None:
+        assert ctx.slot is not None
+        ran.append(round(ctx.slot.timestamp()))
+
+    stage.begin()
+    eventually(lambda: len(ran) == 1)
+    stage.end(stage.schedulers[0])
+    stage.clock.advance(seconds=5.5)
+    stage.begin()
+
+    eventually(lambda: len(ran) == 6)
+    assert ran == list(range(ran[0], ran[0] + 6))
+    assert stage.rows("beat", Outcome.SKIPPED) == []
+
+
+def test_a_queued_run_is_left_to_the_next_leader(stage: Stage) -> None:
+    """A leader that is leaving begins nothing: what waits is begun in the next term, and ends there."""
+    begun: list[int] = []
+
+    @stage.duty.task
+    def export(ctx: Context) -> None:
+        begun.append(ctx.term)
+        if ctx.term == first_term:
+            while ctx.sleep(1):
+                pass
+
+    first = stage.begin()
+    first_term = stage.journal.term()
+    ids = [first.submit(export, "{}") for _ in range(2)]
+    eventually(lambda: len(stage.rows("export", None)) == 2 and begun)
+    stage.end(first)
+    assert begun == [first_term]
+
+    stage.begin()
+    eventually(lambda: begun == [first_term, first_term + 1])
+    eventually(lambda: stage.journal.get(ids[1]).outcome is Outcome.SUCCEEDED)  # type: ignore[union-attr]
+
+
+def test_a_retry_that_will_not_come_is_said(stage: Stage) -> None:
+    """Its row keeps the failure, and an event says that it was to be tried again."""
+    stage.hear(RetryDropped)
+
+    @stage.duty.task(retries=3, backoff=60)
+    def mail() -> None:
+        raise ConnectionError("no answer")
+
+    scheduler = stage.begin()
+    scheduler.submit(mail, "{}")
+    eventually(lambda: [row for row in stage.rows("mail", None) if row.attempt == 1])
+    eventually(lambda: stage.schedulers[0].snapshot()["mail"]["failures"] == 1)
+    stage.end(scheduler)
+
+    (row,) = stage.rows("mail", Outcome.FAILED)
+    (told,) = stage.heard
+    assert (told.run_id, told.attempt) == (row.run_id, 1)
+
+
+class _Unshowable(Exception):  # a user's
+    def __str__(self) -> str:
+        raise RuntimeError("not even this")
+
+
+class _Odd(dict[str, int]):
+    def items(self) -> Any:
+        raise RuntimeError("lazy")
+
+
+def _deep() -> list[Any]:
+    value: list[Any] = []
+    for _ in range(100_000):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome"),
+    [
+        (_Unshowable(), Outcome.FAILED),
+        (ValueError("file-\udcff"), Outcome.FAILED),  # what os.fsdecode makes of a name that is no UTF-8
+        (_Odd(a=1), Outcome.SUCCEEDED),
+        (_deep(), Outcome.SUCCEEDED),
+    ],
+    ids=["an error that can't be shown", "an error that is no text", "an odd result", "a deep result"],
+)
+def test_whatever_a_run_raises_or_returns_it_ends(tmp_path: Path, end: Any, outcome: Outcome) -> None:
+    """Its row says so, and the next slot of its task is run."""
+    stage = Stage()
+    stage.journal = SqliteJournal(tmp_path / "journal.sqlite3")  # type: ignore[assignment]
+    stage.journal.open(this_process())
+    ended: list[int] = []
+
+    @stage.duty.every(seconds=1)
+    def odd() -> Any:
+        ended.append(1)
+        if len(ended) > 1:
+            return None
+        if isinstance(end, Exception):
+            raise end
+        return end
+
+    scheduler = stage.begin()
+    tick(stage, lambda: len(ended) >= 2)
+    stage.end(scheduler)
+
+    assert stage.rows("odd", outcome)
+    assert scheduler.fault is None
+    stage.journal.close()
+
+
+def test_a_service_that_has_failed_a_thousand_times_is_run_again(stage: Stage) -> None:
+    """A pause that doubles each time is a number no machine knows, after 17 hours of a database that is away."""
+    tries: list[int] = []
+
+    @stage.duty.service
+    def collect(ctx: Context) -> None:
+        tries.append(1)
+        raise ConnectionError("the database is down")
+
+    scheduler = stage.begin()
+    eventually(lambda: scheduler.snapshot()["collect"]["failures"] == 1)
+    scheduler._lanes["collect"].in_a_row = 2000
+    tick(stage, lambda: len(tries) >= 4, seconds=61)
+
+    assert scheduler.fault is None
+
+
+def test_a_fault_of_ours_costs_the_term_and_no_outcome(stage: Stage) -> None:
+    """What had finished is still written down; what was decided and not written is left to the next leader."""
+    done = threading.Event()
+
+    @stage.duty.task
+    def work() -> None:
+        done.set()
+
+    scheduler = stage.begin()
+    run_id = scheduler.submit(work, "{}")
+    eventually(lambda: done.is_set() and stage.journal.get(run_id).outcome is not None)  # type: ignore[union-attr]
+    later = scheduler.submit(work, "{}")
+    write, stage.journal.write = stage.journal.write, _broken_at_finish(stage.journal.write)  # type: ignore[method-assign]
+    eventually(lambda: scheduler.is_over)
+    stage.journal.write = write  # type: ignore[method-assign]
+
+    assert scheduler.fault is not None
+    scheduler.settle()
+    record = stage.journal.get(later)
+    assert record is None or record.outcome is Outcome.SUCCEEDED
+    assert scheduler.lingering == []
+
+
+def _broken_at_finish(write: Callable[..., list[bool]]) -> Callable[..., list[bool]]:
+    def broken(term: int, entries: Any) -> list[bool]:
+        if any(isinstance(entry, Finish) for entry in entries):
+            raise ValueError("on purpose")
+        return write(term, entries)
+
+    return broken
+
+
+def test_a_run_that_stops_the_loop_of_all_async_runs_stops_nobody(stage: Stage) -> None:
+    """``loop.stop()`` ends a program of one's own; here others live on the same loop."""
+    import asyncio
+
+    turns: list[int] = []
+
+    @stage.duty.every(seconds=1)
+    async def careless() -> None:
+        turns.append(1)
+        if len(turns) == 1:
+            asyncio.get_running_loop().stop()
+
+    stage.begin()
+    tick(stage, lambda: len(turns) >= 3)
+
+    eventually(lambda: len(stage.rows("careless")) >= 2)

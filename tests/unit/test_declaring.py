@@ -34,6 +34,9 @@ def looks(ctx: Context) -> None: ...
         (lambda duty: duty.every(seconds=-5)(plain), "-5"),
         (lambda duty: duty.every(seconds=float("nan"))(plain), "nan"),
         (lambda duty: duty.every()(plain), "how often"),
+        (lambda duty: duty.every(plain), "how often.*seconds=5.*above plain"),
+        (lambda duty: duty.on("RunFailed")(plain), "RunFailed.*type of event"),
+        (lambda duty: duty.on(int)(plain), "int.*type of event"),
         (lambda duty: duty.every(seconds=5, jitter=6)(plain), "jitter=6"),
         (lambda duty: duty.every(seconds=5, timeout=0)(plain), "timeout=0"),
         (lambda duty: duty.every(seconds=5, retries=-1)(plain), "retries=-1"),
@@ -125,3 +128,12 @@ def test_a_service_takes_the_context_by_name_or_by_annotation() -> None:
 
     assert duty.service(looks).call.takes_context
     assert duty.service(name="other")(lambda ctx: None).call.takes_context
+
+
+def test_a_second_decorator_on_a_task_is_refused_with_what_to_do() -> None:
+    """People stack ``every`` on ``task`` to trigger it as well; each task can be."""
+    duty = OnDuty()
+    task = duty.task(plain)
+
+    with pytest.raises(DuplicateTask, match="one decorator is enough"):
+        duty.every(seconds=5)(task)

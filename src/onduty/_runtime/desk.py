@@ -63,6 +63,7 @@ class Desk:
         self._numbers = count(1)
         self._alarms: list[tuple[float, int, Callable[[], None]]] = []
         self._retrying: dict[str, Execution] = {}
+        self._closed = False
         self.agenda = Agenda(clock.now())
         self.steps: list[Step] = []
 
@@ -84,7 +85,9 @@ class Desk:
         )
 
     def freed(self, lane: Lane) -> None:
-        """Something in this lane has stopped counting as running: begin what waits."""
+        """Something in this lane has stopped counting as running: begin what waits, unless that is the next leader's."""
+        if self._closed:
+            return
         if lane.declared.is_service and not lane.in_progress:
             self._start_service(lane)
         while lane.waiting and lane.in_progress < lane.declared.options.concurrency:
@@ -132,7 +135,7 @@ class Desk:
             self._finish(run, outcome, run.error)
             if (failed and not halted) or run.why == CANCELLED:
                 retry_in = self._revive(lane, run)
-        elif failed and not halted and run.attempt <= run.declared.options.retries:
+        elif failed and not halted and not self._closed and run.attempt <= run.declared.options.retries:
             retry_in = run.declared.options.backoff * _doubled(run.attempt - 1) * random.uniform(0.8, 1.2)
             lane.running[run.run_id] = self._retrying[run.run_id] = run
             self.alarm(retry_in, lambda: self._try_again(lane, run))
@@ -143,7 +146,8 @@ class Desk:
             self.freed(lane)
 
     def close(self) -> None:
-        """No more retries: what waits for one keeps the outcome it had."""
+        """Nothing begins any more. What is queued stays so, for the next leader; what waits for a retry has failed."""
+        self._closed = True
         for run in list(self._retrying.values()):
             self._give_up_retrying(run)
 
@@ -246,6 +250,8 @@ class Desk:
         self._lanes[run.task_name].running.pop(run.run_id, None)
         assert run.outcome is not None
         self._finish(run, run.outcome, run.error)
+        facts = (self._clock.now(), self._term.app, run.task_name, run.run_id, run.slot, run.attempt)
+        self._events.emit(ev.RetryDropped(*facts, run.why or "the worker is leaving"))
 
     def _finish(self, run: Execution, outcome: Outcome, error: str | None) -> None:
         ended = run.ended_at or self._clock.now()

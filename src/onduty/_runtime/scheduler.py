@@ -211,13 +211,14 @@ class Scheduler:
 
     def _turn(self) -> None:
         if not self._unwritten:
+            if self._closing is not None:
+                self._desk.close()
             while self._inbox:
                 run = self._inbox.popleft()
                 self._runner.finished(run)
                 self._desk.finished(run)
             if self._closing is not None:
                 self._halt_all(self._closing)
-                self._desk.close()
             else:
                 self._desk.ring_alarms()
                 while self._cancels:

@@ -102,6 +102,10 @@ _SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
         lambda e: f"worker {e.peer} does not read: {e.dropped} emits to its clients were dropped so far",
     ),
     ev.RunFailed: (logging.ERROR, _failed),
+    ev.RetryDropped: (
+        logging.WARNING,
+        lambda e: f"{e.task} is not tried again after attempt {e.attempt}, run {e.run_id}: {e.why}",
+    ),
     ev.RunTimedOut: (
         logging.WARNING,
         lambda e: f"{e.task} ended {e.seconds:.1f} s after its start, timed out, run {e.run_id}",
