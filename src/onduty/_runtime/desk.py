@@ -85,7 +85,7 @@ class Desk:
         )
 
     def freed(self, lane: Lane) -> None:
-        """Something in this lane has stopped counting as running: begin what waits, unless that is the next leader's."""
+        """Something in this lane has stopped counting as running: begin what waits, or leave it to the next leader."""
         if self._closed:
             return
         if lane.declared.is_service and not lane.in_progress:

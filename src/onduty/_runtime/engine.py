@@ -251,7 +251,7 @@ class Engine:
             leader = self.leader()
             who = f"the worker on duty is pid {leader['pid']}" if leader else "nobody is on duty"
             raise NotOnDuty(
-                f"{declared.name} can so far be triggered in the worker on duty only, and this process is not it: {who}. "
+                f"{declared.name} can be triggered in the worker on duty only, and this process is not it: {who}. "
                 "From any worker: write the wish into your database, and let an every() task or a service look for it"
             )
         return scheduler
