@@ -13,8 +13,9 @@ class Bell:
     """Rings in ``selector``, as an event whose data is a function to be called."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
-        self._heard, self._rung = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._heard, self._rung = os.pipe()
         for descriptor in (self._heard, self._rung):
+            os.set_blocking(descriptor, False)
             forks.keep_from_children(descriptor)
         selector.register(self._heard, selectors.EVENT_READ, self._hear)
 
