@@ -53,10 +53,10 @@ def test_what_concerns_one_client_goes_to_its_worker_and_all_else_to_everyone(me
 @given(st.lists(st.binary(min_size=1, max_size=30), max_size=30), st.integers(1, 40), st.data())
 def test_what_was_accepted_goes_out_whole_and_in_order(frames: list[bytes], size: int, data: st.DataObject) -> None:
     """However little the socket takes at a time; and ``waiting`` is what has not gone out."""
-    box, out, accepted = Outbox(limit=100), b"", b""
+    box, out, accepted = Outbox(100, 200), b"", b""
 
     for frame in frames:
-        if box.add(frame):
+        if box.add(frame, stalled=data.draw(st.booleans())):
             accepted += frame
         if data.draw(st.booleans()) and box.waiting:
             piece = bytes(box.next(size))
@@ -74,9 +74,9 @@ def test_what_was_accepted_goes_out_whole_and_in_order(frames: list[bytes], size
 
 def test_what_finds_no_place_is_dropped_whole_and_counted() -> None:
     """A stream cut within a frame would lose everything after it."""
-    box = Outbox(limit=10)
+    box = Outbox(10, 100)
 
-    accepted = [box.add(b"12345"), box.add(b"1234"), box.add(b"12345"), box.add(b"1"), box.add(b"12345")]
+    accepted = [box.add(frame, stalled=True) for frame in (b"12345", b"1234", b"12345", b"1", b"12345")]
 
     assert accepted == [True, True, True, False, False]
     assert box.dropped == 2
@@ -85,8 +85,18 @@ def test_what_finds_no_place_is_dropped_whole_and_counted() -> None:
 
 def test_a_message_longer_than_the_limit_passes() -> None:
     """The bound is on what piles up, not on how much one may say."""
-    box = Outbox(limit=10)
+    box = Outbox(10, 100)
 
-    assert box.add(b"x" * 9)
-    assert box.add(b"y" * 50)
-    assert not box.add(b"z")
+    assert box.add(b"x" * 9, stalled=True)
+    assert box.add(b"y" * 50, stalled=True)
+    assert not box.add(b"z", stalled=True)
+
+
+def test_a_peer_that_reads_slowly_loses_nothing_that_one_that_reads_nothing_would() -> None:
+    """A burst is bounded too, only further out."""
+    box = Outbox(10, 100)
+
+    assert box.add(b"x" * 50, stalled=False)
+    assert box.add(b"x" * 50, stalled=False)
+    assert not box.add(b"x", stalled=False)
+    assert box.dropped == 1

@@ -7,8 +7,8 @@ Two promises, kept among the processes that share a folder:
 * **An emit reaches every client of every worker**, in the order of its emitter, at most once (``bus``).
 
 Not promised: that an emit reaches a client which is just reconnecting, because its worker died or left; and that a
-worker which does not read for long (frozen, overloaded) gets everything: what 8 MiB do not hold is dropped for that
-worker, counted, logged and shown in ``status()``. An emitter is never held up.
+worker which does not read for long (frozen, overloaded) gets everything: what its outboxes do not hold is dropped for
+that worker, counted, logged and shown in ``status()``. An emitter is never held up.
 
 ``ids``, ``wire``, ``peers`` and ``checks`` hold the decisions and the formats and do no I/O.
 """

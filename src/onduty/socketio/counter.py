@@ -21,6 +21,7 @@ from onduty._runtime.threads import spawn, stay_behind
 from onduty.socketio import unix, wire
 from onduty.socketio.lines import CHUNK, Line
 from onduty.socketio.peers import COUNTER
+from onduty.socketio.route import sid_of
 from onduty.socketio.sockets import open_client
 
 _log = logging.getLogger("onduty.socketio")
@@ -33,6 +34,8 @@ Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 class Counter:
     """``serve`` is engine.io's own entrance, ``wake`` ends the poll that waits for a session, ``about`` tells of us.
 
+    ``ended`` hears the session of each WebSocket that has ended, also of one that never got further than its handshake.
+
     ``look`` is called twice a second: nothing else in a worker that is not on duty would notice that it is to leave.
     """
 
@@ -43,12 +46,14 @@ class Counter:
         serve: Wsgi,
         wake: Callable[[str], None],
         about: Callable[[], dict[str, Any]],
+        ended: Callable[[str | None], None],
         look: Callable[[], None],
     ) -> None:
         self._path = folder / (COUNTER + token)
         self._serve = serve
         self._wake = wake
         self._about = about
+        self._ended = ended
         self._look = look
         self._home = os.getpid()
         self._over = False
@@ -81,6 +86,7 @@ class Counter:
             _log.exception("a WebSocket failed")
         finally:
             client.close()
+            self._ended(sid_of(environ))
 
     def _accept(self) -> None:
         while True:

@@ -8,8 +8,9 @@
 Each pair has two streams, one for each direction. The sender's side ends when the peer is gone; it is forgotten, and a
 socket that refuses is removed. Every few seconds the folder is looked at again, so that whatever was missed is found.
 
-``publish`` never waits: what neither the socket nor 8 MiB of outbox take is dropped for that peer. The inbox does hold
-back: when it is full we stop reading, and the others' outboxes fill.
+``publish`` never waits: what neither the socket nor the outbox takes is dropped for that peer, beyond 8 MiB if it has
+not read for a second, beyond 64 MiB if it is merely slower. The inbox does hold back: when it is full we stop reading,
+and the others' outboxes fill.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _log = logging.getLogger("onduty.socketio")
 LOOK_AGAIN = 3.0
 MEETING = 1.0
 """Seconds a starting worker waits at most until those who are there already have connected to it."""
+STALLED = 1.0
+"""Seconds without a byte taken after which a peer counts as one that does not read."""
 CHUNK = 256 * 1024
 INBOX = 2000
 """Messages that may wait to be handled here before we stop reading."""
@@ -254,6 +257,8 @@ class _Outgoing:
         self.outbox = Outbox()
         self.watched = 0
         self.is_dead = False
+        self._moved = 0.0
+        """When it last took something, or when something began to wait."""
         self._asked = False
         """The loop knows, or will at its next turn, that there is something to do here."""
         self._lock = threading.Lock()
@@ -278,11 +283,12 @@ class _Outgoing:
     def send(self, data: bytes) -> bool:
         """``False``: dropped. What is put behind a dead connection goes with it."""
         with self._lock:
-            idle = not self.outbox.waiting
-            if not self.outbox.add(data):
+            if not self.outbox.waiting:
+                self._moved = time.monotonic()
+            if not self.outbox.add(data, stalled=time.monotonic() - self._moved > STALLED):
                 return False
-            if idle:
-                self._write()
+            # Also when others wait before it: a greenlet that emits in a tight loop does not let the loop turn.
+            self._write()
             return True
 
     def push(self) -> None:
@@ -302,6 +308,7 @@ class _Outgoing:
         try:
             while self.outbox.waiting and not self.is_dead:
                 self.outbox.sent(self.connection.send(self.outbox.next(CHUNK)))
+                self._moved = time.monotonic()
         except BlockingIOError:
             pass
         except OSError:

@@ -14,8 +14,10 @@ from onduty.socketio.ids import is_token, owner_of
 
 BUS = "bus."
 COUNTER = "counter."
-WAITING_LIMIT = 8 * 1024 * 1024
-"""Bytes that may wait for one peer. A worker that does not read for longer loses emits; nobody waits for it."""
+STALLED_LIMIT = 8 * 1024 * 1024
+"""Bytes that may wait for a peer that takes none of them. It loses what is emitted beyond; nobody waits for it."""
+BUSY_LIMIT = 64 * 1024 * 1024
+"""Bytes that may wait for a peer that reads, only not as quickly as we emit: a burst is no reason to lose anything."""
 
 
 def tokens(names: Iterable[str], kind: str = BUS) -> set[str]:
@@ -48,19 +50,20 @@ def addressee(message: Mapping[str, Any], own: str, known: Collection[str]) -> s
 class Outbox:
     """What waits for one peer: whole frames, and at most the rest of one that has gone out in part.
 
-    A frame is taken while less than ``limit`` bytes wait, however long it is itself: the bound is on what piles up, and
+    A frame is taken while less than the limit waits, however long it is itself: the bound is on what piles up, and
     not on how much one may say. ``dropped`` counts those that found no place.
     """
 
-    def __init__(self, limit: int = WAITING_LIMIT) -> None:
-        self._limit = limit
+    def __init__(self, stalled_limit: int = STALLED_LIMIT, busy_limit: int = BUSY_LIMIT) -> None:
+        self._stalled_limit = stalled_limit
+        self._busy_limit = busy_limit
         self._parts: deque[bytes | memoryview] = deque()
         self.waiting = 0
         self.dropped = 0
 
-    def add(self, data: bytes) -> bool:
-        """Put a frame at the end; ``False``: it was dropped."""
-        if self.waiting >= self._limit:
+    def add(self, data: bytes, *, stalled: bool) -> bool:
+        """Put a frame at the end; ``False``: it was dropped. ``stalled``: the peer has taken nothing for a while."""
+        if self.waiting >= (self._stalled_limit if stalled else self._busy_limit):
             self.dropped += 1
             return False
         self._parts.append(data)

@@ -29,7 +29,7 @@ class Route:
 
 def route(environ: Mapping[str, Any], own: str) -> Route:
     """The route of an Engine.IO request. What can't be routed is dealt with here, as engine.io does: by a 400."""
-    sid = parse_qs(environ.get("QUERY_STRING", "")).get("sid", [None])[0]
+    sid = sid_of(environ)
     owner = owner_of(sid)
     method = environ["REQUEST_METHOD"]
     if method == "GET" and asks_for_websocket(environ):
@@ -39,6 +39,11 @@ def route(environ: Mapping[str, Any], own: str) -> Route:
     if owner is None or owner == own or method not in ("GET", "POST"):
         return Route(Way.HERE, sid=sid)
     return Route(Way.FORWARD, owner, sid)
+
+
+def sid_of(environ: Mapping[str, Any]) -> str | None:
+    """The session a request is of, read as engine.io reads it."""
+    return parse_qs(environ.get("QUERY_STRING", "")).get("sid", [None])[0]
 
 
 def asks_for_websocket(environ: Mapping[str, Any]) -> bool:

@@ -113,7 +113,7 @@ class SocketCrew:
             eio.send_packet = lambda sid, pkt: cross(send_packet, sid, pkt)
         serve = eio.handle_request
         self._lines = Lines(self._folder)
-        self._counter = Counter(self._folder, ids.token, serve, self._wake, self._about, self._life.look)
+        self._counter = Counter(self._folder, ids.token, serve, self._wake, self._about, self._ended, self._life.look)
         self._router = Router(self._lines, ids, eio, serve, self._counter, cross)
         self._counter.start()
         eio.handle_request = self._router
@@ -170,6 +170,12 @@ class SocketCrew:
 
         if sid in self._server.eio.sockets:
             self._server.eio.send_packet(sid, Packet(NOOP))
+
+    def _ended(self, sid: str | None) -> None:
+        session = self._server.eio.sockets.get(sid)
+        # Cut off in the middle of its upgrade, a session would wait for it for ever and answer polls with nothing.
+        if session is not None and session.upgrading and not session.upgraded:
+            session.upgrading = False
 
     # Asked
 
