@@ -16,12 +16,8 @@ from onduty.socketio.bus import Emitter
 from support.sio_site import Clients, Session, SioSite, clients, site
 from support.waiting import eventually
 
-KINDS = {
-    "gthread": ("gthread",),
-    "gthread-preload": ("gthread", "--preload"),
-    "gevent": ("gevent",),
-    "gevent-preload": ("gevent", "--preload"),
-}
+KINDS = {"gthread": ("gthread",), "gevent-preload": ("gevent", "--preload")}
+THE_OTHER_KINDS = {"gthread-preload": ("gthread", "--preload"), "gevent": ("gevent",)}
 POLLING = {"transports": ["polling"]}
 
 
@@ -52,6 +48,28 @@ def test_clients_connect_stay_and_get_what_any_worker_emits(
     server: SioSite, many: Clients, options: dict[str, Any]
 ) -> None:
     """16 of 16 connected, and upgraded unless they only poll; 16 acknowledgements; 3 emits are 48 deliveries."""
+    connect_stay_and_get(server, many, options)
+
+
+@pytest.mark.parametrize("kind", THE_OTHER_KINDS.values(), ids=THE_OTHER_KINDS)
+def test_so_they_do_with_preload_and_without(tmp_path: Path, kind: tuple[str, ...]) -> None:
+    """What one kind of worker does after a fork of everything, and the other after importing it itself."""
+    with site(tmp_path, *kind) as server:
+        for options in ({}, POLLING):
+            with clients(server) as many:
+                connect_stay_and_get(server, many, options)
+        with clients(server) as many:
+            many.open(8)
+            victim = many.owners()[0]
+            os.kill(victim, signal.SIGKILL)
+            eventually(lambda: victim not in server.pids(), 10)
+            server.is_whole()
+            many.all(lambda one: one["connected"] and one["connects"] == len(one["drops"]) + 1, what="back")
+            server.get("/emit", event="after")
+            many.received("after", 1)
+
+
+def connect_stay_and_get(server: SioSite, many: Clients, options: dict[str, Any]) -> None:
     many.open(16, **options)
 
     assert many.answers("echo", {"a": [1, "ä"]}) == [{"a": [1, "ä"]}] * 16

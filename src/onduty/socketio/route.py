@@ -43,7 +43,8 @@ def route(environ: Mapping[str, Any], own: str) -> Route:
 
 def sid_of(environ: Mapping[str, Any]) -> str | None:
     """The session a request is of, read as engine.io reads it."""
-    return parse_qs(environ.get("QUERY_STRING", "")).get("sid", [None])[0]
+    found = parse_qs(environ.get("QUERY_STRING", "")).get("sid")
+    return found[0] if found else None
 
 
 def asks_for_websocket(environ: Mapping[str, Any]) -> bool:
