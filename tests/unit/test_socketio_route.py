@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from onduty.socketio.route import Route, Way, route
+from onduty.socketio.route import Route, Way, route, route_scope
 
 OWN, OTHER = "ownownow", "otheroth"
 REST = "0123456789012345678A"
@@ -54,3 +54,28 @@ def test_a_websocket_goes_to_its_owner_and_a_new_one_out_of_the_pool() -> None:
     assert route(environ(f"sid={THEIRS}", **UPGRADE), OWN) == Route(Way.SOCKET, OTHER, THEIRS)
     assert route(environ(f"sid={OURS}", **UPGRADE), OWN) == Route(Way.SOCKET, OWN, OURS)
     assert route(environ("EIO=4&transport=websocket", **UPGRADE), OWN) == Route(Way.SOCKET, OWN, None)
+
+
+def scope(query: str, **more: Any) -> dict[str, Any]:
+    return {"type": "http", "method": "GET", "query_string": query.encode(), **more}
+
+
+@pytest.mark.parametrize("more", [{}, {"method": "POST"}, {"type": "websocket"}], ids=["GET", "POST", "WebSocket"])
+def test_under_asgi_all_of_another_workers_session_is_forwarded(more: dict[str, str]) -> None:
+    assert route_scope(scope(f"EIO=4&sid={THEIRS}", **more), OWN) == Route(Way.FORWARD, OTHER, THEIRS)
+
+
+@pytest.mark.parametrize(
+    "scope_",
+    [
+        scope(f"sid={OURS}"),
+        scope(f"sid={OURS}", type="websocket"),
+        scope("EIO=4&transport=websocket", type="websocket"),
+        scope(f"sid={THEIRS}", method="OPTIONS"),
+        scope("sid=../../etc/passwd"),
+        scope("sid=%ff\xe4"),
+        {"type": "websocket"},
+    ],
+)
+def test_under_asgi_what_is_ours_or_nobodys_stays_here(scope_: dict[str, Any]) -> None:
+    assert route_scope(scope_, OWN).way is Way.HERE

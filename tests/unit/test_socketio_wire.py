@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -76,3 +77,83 @@ def test_nonsense_is_not_a_request(payload: bytes) -> None:
 def test_nonsense_is_not_a_response(payload: bytes) -> None:
     with pytest.raises(NotOurs):
         wire.read_response(payload)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"type": "http.request", "body": bytes(range(256)), "more_body": True},
+        {"type": "http.request"},
+        {"type": "http.response.start", "status": 200, "headers": [[b"set-cookie", b"a=\xe4"], [b"set-cookie", b""]]},
+        {"type": "http.response.body", "body": b""},
+        {"type": "websocket.accept", "subprotocol": "one", "headers": []},
+        {"type": "websocket.receive", "text": "\u00e4\u2713\x00"},
+        {"type": "websocket.send", "bytes": b"\x00\xff"},
+        {"type": "websocket.close", "code": 1012, "reason": "\u00e4"},
+        {"type": "websocket.disconnect", "code": 1006},
+    ],
+)
+def test_an_asgi_message_comes_over_as_it_is(message: dict[str, Any]) -> None:
+    """Bytes stay bytes, text text; it reads as a late event where a request was expected."""
+    head, body = Splitter().feed(wire.event(message))
+
+    assert wire.read_event(head, body) == message
+    assert wire.is_late(wire.read_request(head)[0])
+    assert not wire.is_over(head)
+
+
+def test_a_message_may_say_both_of_its_bulky_parts_and_mean_one() -> None:
+    """As python-engineio does: the other one is ``None``."""
+    head, body = Splitter().feed(wire.event({"type": "websocket.send", "bytes": None, "text": "x"}))
+
+    assert wire.read_event(head, body) == {"type": "websocket.send", "text": "x"}
+
+
+def test_of_a_scope_goes_over_what_the_client_asked() -> None:
+    """And nothing that belongs to this process: no state, no application, no extension we could not honour."""
+    asked = {
+        "type": "websocket",
+        "asgi": {"version": "3.0"},
+        "path": "/socket.io/\u00e4",
+        "raw_path": b"/socket.io/\xc3\xa4",
+        "query_string": b"sid=1",
+        "headers": [[b"cookie", b"a=\xff"], [b"cookie", b"b"]],
+        "client": ("127.0.0.1", 1234),
+        "server": ("unix.sock", None),
+        "subprotocols": ["one"],
+    }
+
+    (_, body) = Splitter().feed(wire.request("relay", {}, wire.scope({**asked, "state": object(), "extensions": {}})))
+
+    assert wire.read_scope(body) == asked
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"O",
+        b"{}",
+        b'{"event": []}',
+        b'{"event": {"type": 1}}',
+        b'{"event": {"type": "x"}, "bulk": "path"}',
+        b'{"event": {"type": "x", "y": {"latin-1": 1}}}',
+        b'{"event": {"type": "x", "y": {"latin-1": "\\u2713"}}}',
+    ],
+)
+def test_nonsense_is_not_an_event(payload: bytes) -> None:
+    with pytest.raises(NotOurs):
+        wire.read_event(payload, b"")
+
+
+def test_text_that_is_none_is_not_an_event() -> None:
+    head, _ = Splitter().feed(wire.event({"type": "websocket.send", "text": ""}))
+
+    with pytest.raises(NotOurs):
+        wire.read_event(head, b"\xff")
+
+
+def test_what_is_over_says_so() -> None:
+    head, _ = Splitter().feed(wire.OVER)
+
+    assert wire.is_over(head)

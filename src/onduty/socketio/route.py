@@ -36,6 +36,21 @@ def route(environ: Mapping[str, Any], own: str) -> Route:
         if not can_be_handed_over(environ) or (sid is not None and owner is None):
             return Route(Way.HERE, sid=sid)
         return Route(Way.SOCKET, owner or own, sid)
+    return _forward(sid, own, method)
+
+
+def route_scope(scope: Mapping[str, Any], own: str) -> Route:
+    """The same under ASGI, where a WebSocket is relayed as a poll is: event by event, on the server's loop."""
+    return _forward(_sid(scope.get("query_string", b"").decode("latin-1")), own, scope.get("method", "GET"))
+
+
+def _sid(query: str) -> str | None:
+    """The one engine.io would look up."""
+    return parse_qs(query).get("sid", [None])[0]
+
+
+def _forward(sid: str | None, own: str, method: str) -> Route:
+    owner = owner_of(sid)
     if owner is None or owner == own or method not in ("GET", "POST"):
         return Route(Way.HERE, sid=sid)
     return Route(Way.FORWARD, owner, sid)
@@ -43,8 +58,7 @@ def route(environ: Mapping[str, Any], own: str) -> Route:
 
 def sid_of(environ: Mapping[str, Any]) -> str | None:
     """The session a request is of, read as engine.io reads it."""
-    found = parse_qs(environ.get("QUERY_STRING", "")).get("sid")
-    return found[0] if found else None
+    return _sid(environ.get("QUERY_STRING", ""))
 
 
 def asks_for_websocket(environ: Mapping[str, Any]) -> bool:

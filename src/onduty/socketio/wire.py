@@ -11,6 +11,10 @@ session; ``wake``, let the poll that waits for the session in the body return wi
 owner's own facts. With ``socket`` the first byte carries a descriptor. The owner answers
 ``TAKEN``, and begins when it reads ``GO``: until then the caller may still keep the connection.
 
+Between asyncio workers there is ``relay`` instead of ``poll`` and ``socket``: the body is an ASGI scope. The owner
+answers :data:`ACCEPTED`, and from then on each side sends *events*, ASGI messages, again a head and a body each, until
+the owner says :data:`OVER`. Events that come when nothing is relayed belong to what is over.
+
 JSON throughout: reading a message executes nothing, whoever wrote it.
 """
 
@@ -18,7 +22,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 LONGEST = 256 * 1024 * 1024
@@ -26,6 +30,23 @@ LONGEST = 256 * 1024 * 1024
 TAKEN = b"T"
 GO = b"G"
 
+_EVENT = "event"
+_BULK = ("body", "bytes", "text")
+"""Of an ASGI message the one part that may be long; it goes as it is, all else as JSON."""
+_SCOPE = {
+    "type",
+    "asgi",
+    "http_version",
+    "method",
+    "scheme",
+    "path",
+    "raw_path",
+    "query_string",
+    "root_path",
+    "headers",
+}
+_SCOPE |= {"client", "server", "subprotocols"}
+"""What the client asked, and how. The rest of a scope belongs to the process it is in: state, extensions, routes."""
 _LENGTH = struct.Struct(">I")
 
 
@@ -67,6 +88,15 @@ class Splitter:
         return frames
 
 
+ACCEPTED = frame(TAKEN) + frame(b"")
+OVER = frame(b"O") + frame(b"")
+
+
+def is_over(head: bytes) -> bool:
+    """Whether this is the head of :data:`OVER`."""
+    return head == b"O"
+
+
 def hello(token: str | None) -> bytes:
     return frame(json.dumps({"from": token}).encode())
 
@@ -105,9 +135,67 @@ def read_response(payload: bytes) -> tuple[str, list[tuple[str, str]]]:
         raise NotOurs(f"a response that can't be read: {error}") from error
 
 
-def _object(payload: bytes) -> dict[str, Any]:
+def scope(of: Mapping[str, Any]) -> bytes:
+    """The body of a ``relay``."""
+    return _dumped({key: value for key, value in of.items() if key in _SCOPE})
+
+
+def read_scope(payload: bytes) -> dict[str, Any]:
+    found = _object(payload, _bytes_again)
+    for key in ("client", "server"):
+        if isinstance(found.get(key), list):
+            found[key] = tuple(found[key])
+    return found
+
+
+def event(message: Mapping[str, Any]) -> bytes:
+    """Both frames of an ASGI message."""
+    bulk = next((key for key in _BULK if message.get(key) is not None), None)
+    payload = message[bulk] if bulk else b""
+    rest = {key: value for key, value in message.items() if key not in _BULK}
+    head = _dumped({"do": _EVENT, "environ": {}, _EVENT: rest, "bulk": bulk})
+    return frame(head) + frame(payload.encode() if isinstance(payload, str) else bytes(payload))
+
+
+def read_event(payload: bytes, body: bytes) -> dict[str, Any]:
+    head = _object(payload, _bytes_again)
+    message, bulk = head.get(_EVENT), head.get("bulk")
+    if not isinstance(message, dict) or not isinstance(message.get("type"), str) or bulk not in (None, *_BULK):
+        raise NotOurs("an event without its parts")
+    if bulk is not None:
+        try:
+            message[bulk] = body.decode() if bulk == "text" else body
+        except UnicodeDecodeError as error:
+            raise NotOurs(f"text that is none: {error}") from error
+    return message
+
+
+def is_late(do: str) -> bool:
+    """Whether what reads as a request is an event of a relay that is over."""
+    return do == _EVENT
+
+
+def _dumped(what: dict[str, Any]) -> bytes:
+    return json.dumps(what, default=_as_text).encode()
+
+
+def _as_text(value: Any) -> dict[str, str]:
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{value!r:.80} does not go between workers")
+    return {"latin-1": bytes(value).decode("latin-1")}
+
+
+def _bytes_again(found: dict[str, Any]) -> Any:
+    if found.keys() != {"latin-1"}:
+        return found
+    if not isinstance(found["latin-1"], str):
+        raise NotOurs(f"bytes that are {found['latin-1']!r:.80}")
+    return found["latin-1"].encode("latin-1")
+
+
+def _object(payload: bytes, hook: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any]:
     try:
-        found = json.loads(payload)
+        found = json.loads(payload, object_hook=hook)
     except ValueError as error:
         raise NotOurs(f"not JSON: {error}") from error
     if not isinstance(found, dict):
