@@ -72,8 +72,9 @@ class OnDuty:
     ``app``: a Flask app, or any WSGI or ASGI app together with ``name=``; without one, call :meth:`init_app` later.
     Settings are
     those of ``onduty.config.Settings``, as keywords; the environment and the app's config go before them.
-    ``socketio``: the app's ``flask_socketio.SocketIO`` or ``socketio.Server``; what is emitted on any worker then
-    reaches the clients of every worker, and clients stay connected whichever worker they reach.
+    ``socketio``: the app's ``flask_socketio.SocketIO``, ``socketio.Server``, ``AsyncServer`` or ``ASGIApp``; what is
+    emitted on any worker then reaches the clients of every worker, and clients stay connected whichever worker they
+    reach.
 
     Declaring and installing start nothing. The work begins when this process serves, and never in a process that does
     not.

@@ -79,7 +79,10 @@ TABLE: dict[str, Row] = {
     ".socketio.reminder": row(*PLAIN_DATA, ".socketio.checks"),
     ".socketio.*": row(*PLAIN_DATA, "._runtime.*", ".socketio.*"),
     ".socketio.bus": row(*PLAIN_DATA, "._runtime.*", ".socketio.*", "socketio"),
-    ".socketio.wiring": row(*PLAIN_DATA, "._runtime.*", ".socketio.*", lazily=("socketio", "engineio")),
+    ".socketio.threaded": row(*PLAIN_DATA, "._runtime.*", ".socketio.*", lazily=("socketio", "engineio")),
+    ".socketio.asgi": row(),
+    ".socketio.asgi.bus": row(*PLAIN_DATA, "._runtime.*", ".socketio.*", "socketio"),
+    ".socketio.asgi.half": row(*PLAIN_DATA, "._runtime.*", ".socketio.*", lazily=("socketio", "engineio")),
     ".listeners": row(),
     ".listeners.*": row(*PLAIN_DATA, ".duty"),
     # for users' own tests, and for ours

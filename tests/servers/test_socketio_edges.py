@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.processes import REPOSITORY, free_port, start
-from support.sio_site import TLS, Clients, Session, SioSite, clients, site
+from support.sio_site import TLS, Clients, Session, SioSite, clients, foreign, site
 from support.waiting import eventually
 
 POLLING = {"transports": ["polling"]}
@@ -94,39 +94,6 @@ def test_400_websockets_fit_four_threads(gthread: SioSite) -> None:
         gthread.get("/emit", event="to all")
         many.received("to all", 1)
         assert gthread.status()["socketio"]["dropped"] == 0
-
-
-def test_a_forwarded_request_says_what_the_client_said(gthread: SioSite) -> None:
-    """Cookies, origin and its answer, chunked and large bodies: as if it had reached the owner."""
-    session = foreign(gthread)
-    connection = gthread.connect()
-    try:
-        answer = session.post(connection, "40", Origin="http://good.example")
-        assert (answer.status, answer.read()) == (200, b"OK")
-        assert answer.headers["Access-Control-Allow-Origin"] == "http://good.example"
-        assert session.poll(connection).read().startswith(b"40{")
-
-        bad = session.poll(connection, Origin="http://bad.example")
-        assert (bad.status, bad.read()) == (400, b'"Not an accepted origin."')
-
-        chunked = session.post(connection, iter([b'420["ec', b'ho","chunked"]']))
-        assert (chunked.status, chunked.read()) == (200, b"OK")
-        assert session.poll(connection).read() == b'430["chunked"]'
-
-        large = "y" * 3_000_000
-        assert session.post(connection, f'421["echo","{large}"]').read() == b"OK"
-        assert session.poll(connection).read().decode() == f'431["{large}"]'
-
-        assert session.post(connection, '422["how"]', Cookie="late=1").read() == b"OK"
-        # The environ of a session is that of its first request, here as everywhere.
-        assert session.poll(connection).read() == b'432[["127.0.0.1","None","http"]]'
-    finally:
-        connection.close()
-
-
-def foreign(server: SioSite) -> Session:
-    """A session of another worker than the one that most connections would reach: forwarded at least now and then."""
-    return next(one for one in iter(lambda: Session(server), None) if one.owner != Session(server).owner)
 
 
 def test_a_body_over_the_limit_is_refused_and_not_carried_around(gthread: SioSite) -> None:

@@ -24,6 +24,7 @@ from support.waiting import eventually
 NODE = Path(executable.ROOT_DIR) / "bin" / "node"
 HERE = Path(__file__).parent
 CERTIFICATE = HERE / "tls" / "certificate.pem"
+ASYNCIO = ("asgi", "uvicorn_worker.UvicornWorker")
 TLS = ("--certfile", str(CERTIFICATE), "--keyfile", str(HERE / "tls" / "key.pem"))
 
 
@@ -42,15 +43,20 @@ class SioSite:
         surroundings = {
             "PROBE_FOLDER": str(folder),
             "ONDUTY_DIR": str(folder / "duty"),
-            "ASYNC_MODE": "gevent" if kind == "gevent" else "threading",
+            "ASYNC_MODE": "asgi" if self.is_asyncio else "gevent" if kind == "gevent" else "threading",
             # The development environment has gevent-websocket, for other tests; beside it nothing works here.
             "PYTHONPATH": os.pathsep.join(
                 str(path) for path in (HERE / "without_gevent_websocket", REPOSITORY / "src", HERE.parent)
             ),
             **env,
         }
-        command = [sys.executable, "-m", "gunicorn", *settings, *options, "support.sio_app:app"]
+        app = "support.sio_asgi:app" if self.is_asyncio else "support.sio_app:app"
+        command = [sys.executable, "-m", "gunicorn", *settings, *options, app]
         self.server = start(command, log=folder / "output", env=surroundings, cwd=folder)
+
+    @property
+    def is_asyncio(self) -> bool:
+        return self.kind in ASYNCIO
 
     @property
     def url(self) -> str:
@@ -69,7 +75,7 @@ class SioSite:
             found = psutil.Process(self.server.pid).children()
         except psutil.NoSuchProcess:
             return []
-        return sorted(child.pid for child in found if child.status() != psutil.STATUS_ZOMBIE)
+        return sorted(child.pid for child in found if _lives(child))
 
     def get(self, path: str, *, of: int | None = None, **query: Any) -> tuple[int, str]:
         """One GET, answered by the worker ``of`` if that is said: the worker's pid and the body."""
@@ -127,6 +133,13 @@ class SioSite:
         """Names in the folder of the sockets, sorted."""
         (place,) = (self.folder / "duty").glob("*/socketio")
         return sorted(os.listdir(place))
+
+
+def _lives(child: psutil.Process) -> bool:
+    try:
+        return bool(child.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Clients:
@@ -237,6 +250,11 @@ class Session:
         assert self.poll(over).read().startswith(b"40{")
 
 
+def foreign(server: SioSite) -> Session:
+    """A session of another worker than the one that most connections would reach: forwarded at least now and then."""
+    return next(one for one in iter(lambda: Session(server), None) if one.owner != Session(server).owner)
+
+
 @contextmanager
 def site(folder: Path, kind: str, *options: str, workers: int = 4, **env: str) -> Iterator[SioSite]:
     """A server that serves, until the block ends."""
@@ -257,4 +275,4 @@ def clients(of: SioSite) -> Iterator[Clients]:
         found.end()
 
 
-__all__ = ["TLS", "Clients", "Running", "Session", "SioSite", "clients", "site"]
+__all__ = ["TLS", "Clients", "Running", "Session", "SioSite", "clients", "foreign", "site"]

@@ -20,6 +20,8 @@ GOOD = Surroundings(
     python_socketio="5.14.2",
 )
 
+ASYNC = replace(GOOD, server="gunicorn asgi", async_mode="asgi", is_async=True, has_loop=True)
+
 
 @pytest.mark.parametrize(
     "here",
@@ -32,6 +34,8 @@ GOOD = Surroundings(
         replace(GOOD, server="Werkzeug", workers=None),
         replace(GOOD, server="gunicorn gevent", async_mode="gevent", patched=True, workers=1, gevent_websocket=True),
         replace(GOOD, server="gevent", workers=None, async_mode="gevent"),
+        ASYNC,
+        replace(ASYNC, server="gunicorn UvicornWorker", http2=True),
     ],
 )
 def test_what_works_is_let_pass_in_silence(here: Surroundings) -> None:
@@ -45,6 +49,9 @@ def test_what_works_is_let_pass_in_silence(here: Surroundings) -> None:
         (replace(GOOD, python_socketio="5.14.1"), 'pip install -U "python-socketio>=5.14.2"'),
         (replace(GOOD, async_mode="gevent", patched=True, gevent_websocket=True), "pip uninstall gevent-websocket"),
         (replace(GOOD, async_mode="gevent"), 'async_mode="threading"'),
+        (replace(ASYNC, async_mode="aiohttp"), 'socketio.AsyncServer(async_mode="asgi")'),
+        (replace(ASYNC, server="gunicorn gthread", has_loop=False), "gunicorn -k asgi"),
+        (replace(ASYNC, server="", has_loop=False), "uvicorn_worker.UvicornWorker"),
     ],
 )
 def test_what_would_lose_sessions_or_emits_is_refused(here: Surroundings, remedy: str) -> None:

@@ -21,19 +21,46 @@ if TYPE_CHECKING:
 _log = logging.getLogger("onduty.run")
 
 
+class Tasks:
+    """What was started on ``loop`` and has not ended: the loop itself keeps only a weak reference to its tasks.
+
+    (docs.python.org, asyncio.create_task.)
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._running: set[Any] = set()
+
+    def submit(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Start it, from any thread, and whether or not the loop runs yet; it must bring back its own errors."""
+        self.loop.call_soon_threadsafe(self._adopt, coroutine)
+
+    def call(self, function: Callable[..., Any], *args: Any) -> None:
+        """Call it on the loop, soon; a loop that has ended does nothing any more."""
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(function, *args)
+
+    def _adopt(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(coroutine)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+
 class AsyncHost:
     """``server_loop`` answers the loop the server runs the app on, or ``None``."""
 
     def __init__(self, server_loop: Callable[[], Any]) -> None:
         self._server_loop = server_loop
         self._private: asyncio.AbstractEventLoop | None = None
-        self._tasks: set[Any] = set()
+        self._tasks: Tasks | None = None
         self._over = False
 
     def submit(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Start it on the loop, from another thread; it must bring back its own errors."""
         loop = self._server_loop() or self._private or self._start()
-        loop.call_soon_threadsafe(self._adopt, loop, coroutine)
+        if self._tasks is None or self._tasks.loop is not loop:
+            self._tasks = Tasks(loop)
+        self._tasks.submit(coroutine)
 
     def stop(self) -> None:
         """End the private loop; what still runs there is cut."""
@@ -42,12 +69,6 @@ class AsyncHost:
             self._over = True
             with contextlib.suppress(RuntimeError):  # it has ended by itself
                 loop.call_soon_threadsafe(loop.stop)
-
-    def _adopt(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, None]) -> None:
-        # The loop keeps only a weak reference to its tasks (docs.python.org, asyncio.create_task).
-        task = loop.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         running = threading.Event()

@@ -3,7 +3,8 @@
 Two promises, kept among the processes that share a folder:
 
 * **A session is served by its owner**, the worker that created it, whichever worker its next request reaches. The
-  session id begins with a token of its owner (``ids``); polls are forwarded, WebSockets handed over (``routing``).
+  session id begins with a token of its owner (``ids``); polls are forwarded, WebSockets handed over (``routing``), or
+  both relayed between asyncio workers (``asgi``).
 * **An emit reaches every client of every worker**, in the order of its emitter, at most once (``bus``).
 
 Not promised: that an emit reaches a client which is just reconnecting, because its worker died or left; and that a

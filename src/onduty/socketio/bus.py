@@ -3,7 +3,8 @@
 What ``PubSubManager`` promises holds: a message is handled here first and then told to the others; it arrives at most
 once, in the order of its emitter. What concerns one client goes to that client's worker only.
 
-``Bus`` is the manager of a worker. ``Emitter`` is for processes that serve nobody, a command, a script, a job::
+``Bus`` is the manager of a worker, and ``asgi.bus.AsyncBus`` that of an asyncio worker.
+``Emitter`` is for processes that serve nobody, a command, a script, a job::
 
     Emitter(duty).emit("news", {"text": "from a script"})
 """
@@ -19,7 +20,7 @@ from typing import Any, Protocol
 
 from socketio import PubSubManager
 
-from onduty._runtime.crossing import Cross
+from onduty._runtime.crossing import Cross, here
 from onduty.socketio import unix, wire
 from onduty.socketio.mesh import Mesh
 from onduty.socketio.peers import BUS, addressee, tokens
@@ -28,29 +29,47 @@ _PATIENCE = 1.0
 """Seconds an emitter outside waits for a worker that does not read."""
 
 
-class Bus(PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
-    """The client manager of one worker. Made when the worker is ready; :meth:`open` comes before ``initialize``."""
+class OnMesh:
+    """What a client manager needs to be on the mesh, whichever kind of waiting its server is made of."""
 
     name = "onduty"
+    host_id: str
+    json: Any
+    set_server: Callable[[Any], None]
 
-    def open(self, folder: Path, token: str, dropped: Callable[[str, int], None], cross: Cross) -> None:
-        """Join the others. ``set_server`` has been called, so that the inbox is of the kind this server waits on."""
+    def join(self, folder: Path, token: str, inbox: Any, dropped: Callable[[str, int], None]) -> None:
+        """Join the others; what they say comes into ``inbox``."""
         self.host_id = token
-        self._cross = cross
         self._home = os.getpid()
-        self._inbox = self.server.eio.create_queue()
-        self.mesh = Mesh(folder, token, self._inbox, dropped)
+        self._inbox = inbox
+        self.mesh = Mesh(folder, token, inbox, dropped)
         self.mesh.start()
 
     def close(self) -> None:
         """Leave. May be called again."""
         self.mesh.stop()
 
-    def _publish(self, data: dict[str, Any]) -> None:
+    def tell(self, data: dict[str, Any], cross: Cross = here) -> int:
+        """Bring a message to those it concerns; never waits. How long it was, where there is anybody."""
         to = addressee(data, self.host_id, self.mesh.knows())
         # In a worker's forked child there is no mesh: what it emits stays there, as it would without us.
         if to != self.host_id and os.getpid() == self._home:
-            self._cross(self.mesh.publish, wire.frame(_encoded(self.json, data)), to)
+            message = wire.frame(_encoded(self.json, data))
+            cross(self.mesh.publish, message, to)
+            return len(message)
+        return 0
+
+
+class Bus(OnMesh, PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
+    """The client manager of one worker. Made when the worker is ready; :meth:`open` comes before ``initialize``."""
+
+    def open(self, folder: Path, token: str, dropped: Callable[[str, int], None], cross: Cross) -> None:
+        """``set_server`` has been called, so that the inbox is of the kind this server waits on."""
+        self._cross = cross
+        self.join(folder, token, self.server.eio.create_queue(), dropped)
+
+    def _publish(self, data: dict[str, Any]) -> None:
+        self.tell(data, self._cross)
 
     def _listen(self) -> Iterator[bytes]:
         while True:

@@ -17,7 +17,8 @@ class Surroundings:
 
     ``server``: the web server's name, as ``gunicorn gthread``. ``workers``: how many it was told to have, where it
     says. ``patched``: gevent has patched threads. ``gevent_websocket``: the package of that name was loaded by
-    engine.io, which prefers it to simple-websocket whenever it can.
+    engine.io, which prefers it to simple-websocket whenever it can. ``is_async``: it is an ``AsyncServer``;
+    ``has_loop``: the web server runs the app on an asyncio loop we know.
     """
 
     server: str
@@ -27,6 +28,8 @@ class Surroundings:
     patched: bool
     gevent_websocket: bool
     python_socketio: str
+    is_async: bool = False
+    has_loop: bool = False
 
     @property
     def has_several(self) -> bool:
@@ -51,6 +54,16 @@ def refusals(here: Surroundings) -> list[str]:
             f"SocketIO chose async_mode 'gevent', because gevent is installed, but {here.server} works with threads: "
             'say SocketIO(app, async_mode="threading"), or run gunicorn -k gevent'
         )
+    if here.is_async and here.async_mode != "asgi":
+        found.append(
+            f"AsyncServer chose async_mode {here.async_mode!r}, which is not known here: say "
+            'socketio.AsyncServer(async_mode="asgi") and serve socketio.ASGIApp(sio, app)'
+        )
+    elif here.is_async and not here.has_loop:
+        found.append(
+            f"an AsyncServer needs a web server whose asyncio loop is known, and {here.server or 'this one'} has none: "
+            "gunicorn -k asgi, gunicorn -k uvicorn_worker.UvicornWorker, or uvicorn"
+        )
     return found
 
 
@@ -62,12 +75,12 @@ def warnings(here: Surroundings) -> list[str]:
             "gunicorn's sync worker answers one request at a time, and a client that polls occupies it: "
             "gunicorn -k gthread --threads 100, or -k gevent"
         )
-    if here.http2:
+    if here.http2 and not here.is_async:  # where a WebSocket is relayed, it may be one of many on a connection
         found.append(
             "HTTP/2 is on: a WebSocket over HTTP/2 can't be handed to its worker, and its client falls back to "
             "polling; leave h2 out of --http-protocols where clients need WebSockets"
         )
-    if here.async_mode not in ("threading", "gevent") and here.has_several:
+    if here.async_mode not in ("threading", "gevent", "asgi") and here.has_several:
         found.append(
             f"async_mode {here.async_mode!r} is not known here, and WebSockets may stay with the wrong worker: "
             'say SocketIO(app, async_mode="threading") or "gevent"'

@@ -14,11 +14,11 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from onduty._runtime.threads import spawn, stay_behind
 from onduty.socketio import unix, wire
+from onduty.socketio.half import Place
 from onduty.socketio.lines import CHUNK, Line
 from onduty.socketio.peers import COUNTER
 from onduty.socketio.route import sid_of
@@ -32,32 +32,25 @@ Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class Counter:
-    """``serve`` is engine.io's own entrance, ``wake`` ends the poll that waits for a session, ``about`` tells of us.
+    """``serve`` is engine.io's own entrance, ``wake`` ends the poll that waits for a session."""
+
 
     ``ended`` hears the session of each WebSocket that has ended, also of one that never got further than its handshake.
-
-    ``look`` is called twice a second: nothing else in a worker that is not on duty would notice that it is to leave.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        token: str,
-        serve: Wsgi,
-        wake: Callable[[str], None],
-        about: Callable[[], dict[str, Any]],
-        ended: Callable[[str | None], None],
-        look: Callable[[], None],
+        self, place: Place, serve: Wsgi, wake: Callable[[str], None], ended: Callable[[str | None], None]
     ) -> None:
-        self._path = folder / (COUNTER + token)
+        name = COUNTER + place.ids.token
+        self._path = place.folder / name
         self._serve = serve
         self._wake = wake
-        self._about = about
         self._ended = ended
-        self._look = look
+        self._about = place.about
+        self._look = place.look
         self._home = os.getpid()
         self._over = False
-        self._listener = unix.listen(folder, COUNTER + token)
+        self._listener = unix.listen(place.folder, name)
         self._listener.settimeout(_LOOK_EVERY)
 
     def start(self) -> None:

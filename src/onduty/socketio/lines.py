@@ -6,21 +6,14 @@ import fcntl
 import socket
 import struct
 import sys
-import threading
-import time
 from collections import deque
 from pathlib import Path
 
 from onduty.socketio import unix, wire
 from onduty.socketio.peers import COUNTER
+from onduty.socketio.pool import PATIENCE, Pool
 
 CHUNK = 64 * 1024
-PATIENCE = 2.0
-"""Seconds in which an owner reads what was sent to it; longer means that it is frozen."""
-NO_PATIENCE = 0.1
-"""As much a frozen owner gets while we remember that it is."""
-REMEMBERED = 10.0
-IDLE_LIMIT = 32
 
 
 class Line:
@@ -55,9 +48,7 @@ class Lines:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = threading.Lock()
-        self._idle: dict[str, list[Line]] = {}
-        self._frozen: dict[str, float] = {}
+        self.pool: Pool[Line] = Pool()
 
     def exchange(self, owner: str, request: bytes, timeout: float, patience: float = PATIENCE) -> tuple[bytes, bytes]:
         """Bring ``request`` to ``owner`` and return both frames of its answer, within ``timeout`` seconds.
@@ -68,9 +59,9 @@ class Lines:
             Gone: the owner has ended.
             Wedged: the owner lives, and does not read or does not answer.
         """
-        line = self._take(owner) or self.open(owner)
+        line = self.pool.take(owner) or self.open(owner)
         try:
-            line.connection.settimeout(min(patience, self.patience(owner)))
+            line.connection.settimeout(min(patience, self.pool.patience(owner)))
             self._send(line, owner, request)
             self._await(line, owner, timeout)
             answer = line.receive(), line.receive()
@@ -83,30 +74,17 @@ class Lines:
         except BaseException:
             line.close()
             raise
-        self._keep(owner, line)
+        self.pool.keep(owner, line)
         return answer
 
     def open(self, owner: str) -> Line:
         return Line(unix.connect(self._folder, COUNTER + owner, PATIENCE))
 
-    def patience(self, owner: str) -> float:
-        return NO_PATIENCE if self._frozen.get(owner, 0) > time.monotonic() else PATIENCE
-
-    def is_frozen(self, owner: str) -> None:
-        self._frozen[owner] = time.monotonic() + REMEMBERED
-
-    def close(self) -> None:
-        with self._lock:
-            lines = [line for lines in self._idle.values() for line in lines]
-            self._idle.clear()
-        for line in lines:
-            line.close()
-
     def _send(self, line: Line, owner: str, request: bytes) -> None:
         try:
             line.connection.sendall(request)
         except TimeoutError:
-            self.is_frozen(owner)
+            self.pool.is_frozen(owner)
             raise
 
     def _await(self, line: Line, owner: str, timeout: float) -> None:
@@ -115,32 +93,11 @@ class Lines:
             line.feed(line.connection.recv(CHUNK))
         except TimeoutError:
             if _unread(line.connection):
-                self.is_frozen(owner)
+                self.pool.is_frozen(owner)
                 raise
             line.connection.settimeout(timeout)
             line.feed(line.connection.recv(CHUNK))
         line.connection.settimeout(timeout)
-
-    def _take(self, owner: str) -> Line | None:
-        with self._lock:
-            idle = self._idle.get(owner)
-            return idle.pop() if idle else None
-
-    def _keep(self, owner: str, line: Line) -> None:
-        with self._lock:
-            idle = self._idle.setdefault(owner, [])
-            if len(idle) < IDLE_LIMIT:
-                idle.append(line)
-                return
-        line.close()
-
-    def forget(self, owner: str) -> None:
-        """It is gone, and its lines with it."""
-        with self._lock:
-            lines = self._idle.pop(owner, [])
-            self._frozen.pop(owner, None)
-        for line in lines:
-            line.close()
 
 
 def _unread(connection: socket.socket) -> int:

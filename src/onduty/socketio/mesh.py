@@ -104,6 +104,10 @@ class Mesh:
         """By token."""
         return self._peers
 
+    def waits(self) -> bool:
+        """Whether anybody has not yet taken all we have said."""
+        return any(one.outbox.waiting for one in list(self._peers.values()))
+
     def snapshot(self) -> dict[str, Any]:
         """Plain data: for each peer what waits and what was dropped."""
         peers = list(self._peers.values())

@@ -102,8 +102,7 @@ class Router:
             self._lines.exchange(owner, wire.request("wake", {}, sid.encode()), _A_MOMENT, _A_MOMENT)
 
     def stop(self) -> None:
-        """Let go of the lines and the dead socket; requests that still come are served here."""
-        self._lines.close()
+        """Let go of the dead socket; requests that still come are served here."""
         self._morgue.close()
 
     def _forward(
@@ -123,7 +122,7 @@ class Router:
             head, body = self._lines.exchange(owner, wire.request("poll", environ, body), longest_poll)
         except _UNREACHABLE as error:
             if isinstance(error, unix.Gone):
-                self._lines.forget(owner)
+                self._lines.pool.forget(owner)
             return None
         finally:
             self._waiting.pop(me, None)
@@ -178,13 +177,13 @@ class Router:
         line = None
         try:
             line = self._lines.open(owner)
-            line.connection.settimeout(self._lines.patience(owner))
+            line.connection.settimeout(self._lines.pool.patience(owner))
             sent = socket.send_fds(line.connection, [request], [descriptor])
             line.connection.sendall(request[sent:])
             if line.connection.recv(1) == wire.TAKEN:
                 return line
         except TimeoutError:
-            self._lines.is_frozen(owner)
+            self._lines.pool.is_frozen(owner)
         except OSError:
             pass  # gone, before it took anything
         if line is not None:

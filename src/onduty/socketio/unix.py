@@ -116,6 +116,12 @@ def drop(connection: socket.socket) -> None:
         connection.detach()
 
 
+def disown(connection: socket.socket) -> None:
+    """Somebody else will close it, soon."""
+    if connection.fileno() >= 0:
+        forks.release(connection.fileno())
+
+
 def hang_up(connection: socket.socket) -> None:
     """As :func:`drop`, and whoever waits on it in another thread wakes up."""
     with contextlib.suppress(OSError):

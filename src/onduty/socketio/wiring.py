@@ -4,6 +4,8 @@ Nothing of engine.io or python-socketio is patched. Three of the server's method
 all of them public: ``eio.generate_id``, ``eio.handle_request`` and, beside a gevent loop, ``eio.send_packet``; and its
 client manager, unless the app has brought one. That is done at *ready*, so the order of the two ``init_app`` does not
 matter, a test's app keeps what it has, and a preloading master has nothing that a fork could copy.
+
+What waits is in one of two *halves*, ``threaded`` for a ``Server`` and ``asgi.half`` for an ``AsyncServer``.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ from typing import Any
 
 from onduty import events as ev
 from onduty._runtime import forks
-from onduty._runtime.crossing import here, into_this_loop
 from onduty._runtime.engine import Engine
 from onduty._runtime.lifecycle import Lifecycle
 from onduty._runtime.threads import is_patched
@@ -25,13 +26,12 @@ from onduty.clock import Clock
 from onduty.errors import ConfigError, OnDutyError
 from onduty.folder import prepare
 from onduty.socketio import unix, wire
-from onduty.socketio.bus import FOLDER, Bus
+from onduty.socketio.bus import FOLDER
 from onduty.socketio.checks import Surroundings, refusals, warnings
-from onduty.socketio.counter import Counter
+from onduty.socketio.half import Half, Place
 from onduty.socketio.ids import Ids
 from onduty.socketio.lines import Lines
 from onduty.socketio.peers import COUNTER, tokens
-from onduty.socketio.routing import Router
 
 _SAY_AGAIN = 10.0
 _ANSWER_WITHIN = 0.5
@@ -43,8 +43,10 @@ class SocketCrew:
     def __init__(
         self, engine: Engine, socketio: Any, life: Lifecycle, clock: Clock, is_test: Callable[[], bool]
     ) -> None:
-        if not hasattr(socketio, "server") and not hasattr(socketio, "eio"):
-            raise ConfigError(f"socketio={socketio!r} is neither a flask_socketio.SocketIO nor a socketio.Server")
+        if not any(hasattr(socketio, name) for name in ("server", "eio", "engineio_server")):
+            raise ConfigError(
+                f"socketio={socketio!r} is no flask_socketio.SocketIO, and no socketio.Server, AsyncServer or ASGIApp"
+            )
         self._engine = engine
         self._socketio = socketio
         self._life = life
@@ -57,9 +59,7 @@ class SocketCrew:
     def _forget(self) -> None:
         self._ids: Ids | None = None
         self._server: Any = None
-        self._bus: Bus | None = None
-        self._counter: Counter | None = None
-        self._router: Router | None = None
+        self._half: Half | None = None
         self._lines: Lines | None = None
         self._advice: list[str] = []
         self._told: dict[str, float] = {}
@@ -76,8 +76,8 @@ class SocketCrew:
             raise
 
     def leave(self) -> None:
-        if self._router is not None:
-            self._router.leave()
+        if self._half is not None:
+            self._half.leave()
         self._engine.leave()
 
     def stop(self) -> None:
@@ -86,12 +86,10 @@ class SocketCrew:
         self._end()
 
     def _end(self) -> None:
-        if self._counter is not None:
-            self._counter.stop()
-        if self._bus is not None:
-            self._bus.close()
-        if self._router is not None:
-            self._router.stop()
+        if self._half is not None:
+            self._half.stop()
+        if self._lines is not None:
+            self._lines.pool.close()
 
     # Ready
 
@@ -102,37 +100,21 @@ class SocketCrew:
         prepare(self._folder)
         unix.sweep(self._folder)
         forks.in_child(self._forget)
-        cross = into_this_loop() if server.async_mode == "gevent" else here
 
-        eio = server.eio
         self._server = server
-        self._ids = ids = Ids(eio.generate_id)
-        eio.generate_id = ids.new
-        if cross is not here:
-            send_packet = eio.send_packet
-            eio.send_packet = lambda sid, pkt: cross(send_packet, sid, pkt)
-        serve = eio.handle_request
-        self._lines = Lines(self._folder)
-        self._counter = Counter(self._folder, ids.token, serve, self._wake, self._about, self._ended, self._life.look)
-        self._router = Router(self._lines, ids, eio, serve, self._counter, cross)
-        self._counter.start()
-        eio.handle_request = self._router
-        if _is_plain(server.manager):
-            self._bus = bus = Bus()
-            bus.set_server(server)
-            bus.open(self._folder, ids.token, self._dropped, cross)
-            server.manager = bus
-        # Python-socketio does this at the first client. A worker that has none would never hear an acknowledgement.
-        if not getattr(server, "manager_initialized", True):
-            server.manager_initialized = True
-            server.manager.initialize()
+        self._ids = ids = Ids(server.eio.generate_id)
+        server.eio.generate_id = ids.new
+        self._lines = lines = Lines(self._folder)
+        place = Place(self._folder, server, ids, lines, self._about, self._dropped, self._life.look)
+        self._half = _half_for(place, self._life.loop())
 
     def _find_server(self) -> Any:
-        server = getattr(self._socketio, "server", self._socketio)
+        for name in ("server", "engineio_server"):  # of a flask_socketio.SocketIO, of a socketio.ASGIApp
+            server = getattr(self._socketio, name, self._socketio)
+            if server is not self._socketio:
+                break
         if server is None:
             raise ConfigError("this SocketIO has no app: call socketio.init_app(app) before the server starts")
-        if server.is_asyncio_based():
-            raise ConfigError(f"{type(server).__name__} can't be shared by several workers yet; socketio.Server can")
         return server
 
     def _check(self, server: Any) -> None:
@@ -146,6 +128,8 @@ class SocketCrew:
             patched=is_patched(),
             gevent_websocket=server.async_mode == "gevent" and sys.modules.get("geventwebsocket") is not None,
             python_socketio=version("python-socketio"),
+            has_loop=self._life.loop() is not None,
+            is_async=server.is_asyncio_based(),
         )
         for reason in refusals(surroundings):
             raise ConfigError(reason)
@@ -165,35 +149,24 @@ class SocketCrew:
             self._told[token] = now
             self._engine.events.emit(ev.EmitsDropped(self._clock.now(), self._engine.settings.name, token, in_all))
 
-    def _wake(self, sid: str) -> None:
-        from engineio.packet import NOOP, Packet
-
-        if sid in self._server.eio.sockets:
-            self._server.eio.send_packet(sid, Packet(NOOP))
-
-    def _ended(self, sid: str | None) -> None:
-        session = self._server.eio.sockets.get(sid)
-        # Cut off in the middle of its upgrade, a session would wait for it for ever and answer polls with nothing.
-        if session is not None and session.upgrading and not session.upgraded:
-            session.upgrading = False
-
     # Asked
 
     def _about(self) -> dict[str, Any]:
         """This worker, as others see it."""
         sockets = list(self._server.eio.sockets.values()) if self._server else []
         clients = [one for one in sockets if not one.closed]
+        bus = self._half.bus if self._half else None
         return {
             "pid": os.getpid(),
             "token": self._ids.token if self._ids else None,
             "clients": len(clients),
             "websockets": sum(bool(one.upgraded) for one in clients),
-            **(self._bus.mesh.snapshot() if self._bus else {"peers": {}, "dropped": 0}),
+            **(bus.mesh.snapshot() if bus else {"peers": {}, "dropped": 0}),
         }
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data: this worker, and what the others answer within half a second each."""
-        if self._ids is None or self._router is None or self._lines is None:
+        if self._ids is None or self._half is None or self._lines is None:
             return {}
         others = []
         for token in sorted(tokens(os.listdir(self._folder), COUNTER) - {self._ids.token}):
@@ -205,15 +178,18 @@ class SocketCrew:
         workers = [self._about(), *others]
         return {
             "manager": type(self._server.manager).__name__,
-            "forwarded": self._router.forwarded,
-            "handed_over": self._router.handed_over,
+            "forwarded": self._half.router.forwarded,
+            "handed_over": self._half.router.handed_over,
             "dropped": sum(one["dropped"] for one in workers),
             "workers": workers,
         }
 
 
-def _is_plain(manager: Any) -> bool:
-    """Whether it is the one python-socketio makes when nobody has said anything."""
-    from socketio import Manager
+def _half_for(place: Place, loop: Any) -> Half:
+    if not place.server.is_asyncio_based():
+        from onduty.socketio.threaded import Threaded
 
-    return type(manager) is Manager
+        return Threaded(place)
+    from onduty.socketio.asgi.half import OnLoop
+
+    return OnLoop(place, loop)

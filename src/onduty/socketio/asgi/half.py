@@ -1,0 +1,50 @@
+"""The half of an asyncio worker: ``socketio.AsyncServer``, on the loop its web server runs the app on."""
+
+from __future__ import annotations
+
+import asyncio
+
+from onduty._runtime.aio import Tasks
+from onduty.socketio.asgi.bus import AsyncBus
+from onduty.socketio.asgi.counter import Counter
+from onduty.socketio.asgi.routing import Router
+from onduty.socketio.asgi.streams import Streams
+from onduty.socketio.half import Half, Place
+
+
+class OnLoop(Half):
+    """The loop may not run yet when this is made, nor any more at its end."""
+
+    router: Router
+
+    def __init__(self, place: Place, loop: asyncio.AbstractEventLoop) -> None:
+        from socketio import AsyncManager
+
+        self._server = server = place.server
+        self._tasks = Tasks(loop)
+        eio, token = server.eio, place.ids.token
+        serve = eio.handle_request
+        self._streams = Streams(place.folder)
+        self.router = Router(self._streams, place.ids, eio, serve)
+        self._counter = Counter(place, serve, self._wake)
+        self._counter.start(self._tasks)
+        eio.handle_request = self.router
+        bus = AsyncBus()
+        self.share(
+            server, AsyncManager, bus, lambda: bus.open(place.folder, token, place.dropped, loop), self._tasks.call
+        )
+
+    def leave(self) -> None:
+        self._tasks.call(self.router.leave, self._tasks)
+
+    def stop(self) -> None:
+        self._counter.unlist()
+        if self.bus is not None:
+            self.bus.close()
+        self._tasks.call(self._streams.pool.close)
+
+    async def _wake(self, sid: str) -> None:
+        from engineio.packet import NOOP, Packet
+
+        if sid in self._server.eio.sockets:
+            await self._server.eio.send_packet(sid, Packet(NOOP))

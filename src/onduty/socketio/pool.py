@@ -1,0 +1,64 @@
+"""The idle lines from this worker to the others, kept for the next request, and how long each of those may take."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Generic, Protocol, TypeVar
+
+PATIENCE = 2.0
+"""Seconds in which an owner reads what was sent to it; longer means that it is frozen."""
+NO_PATIENCE = 0.1
+"""As much a frozen owner gets while we remember that it is."""
+REMEMBERED = 10.0
+IDLE_LIMIT = 32
+
+
+class Closable(Protocol):
+    def close(self) -> None: ...
+
+
+L = TypeVar("L", bound=Closable)
+
+
+class Pool(Generic[L]):
+    """Of one worker, by the owner's token. May be used by many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: dict[str, list[L]] = {}
+        self._frozen: dict[str, float] = {}
+
+    def take(self, owner: str) -> L | None:
+        with self._lock:
+            idle = self._idle.get(owner)
+            return idle.pop() if idle else None
+
+    def keep(self, owner: str, line: L) -> None:
+        with self._lock:
+            idle = self._idle.setdefault(owner, [])
+            if len(idle) < IDLE_LIMIT:
+                idle.append(line)
+                return
+        line.close()
+
+    def forget(self, owner: str) -> None:
+        """It is gone, and its lines with it."""
+        with self._lock:
+            lines = self._idle.pop(owner, [])
+            self._frozen.pop(owner, None)
+        for line in lines:
+            line.close()
+
+    def close(self) -> None:
+        with self._lock:
+            lines = [line for lines in self._idle.values() for line in lines]
+            self._idle.clear()
+        for line in lines:
+            line.close()
+
+    def patience(self, owner: str) -> float:
+        return NO_PATIENCE if self._frozen.get(owner, 0) > time.monotonic() else PATIENCE
+
+    def is_frozen(self, owner: str) -> None:
+        self._frozen[owner] = time.monotonic() + REMEMBERED

@@ -1,0 +1,111 @@
+"""The small parts of the asyncio twin, on a loop of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from onduty.socketio.asgi.body import beginning_with, with_known_length
+from onduty.socketio.asgi.bus import Inbox
+
+
+def said(*messages: dict[str, Any]) -> Callable[[], Any]:
+    waiting = list(messages)
+
+    async def receive() -> dict[str, Any]:
+        return waiting.pop(0)
+
+    return receive
+
+
+def part(body: bytes, *, more: bool = False) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+def test_the_first_event_can_be_said_again() -> None:
+    """Before all others, once."""
+
+    async def run() -> list[Any]:
+        receive = beginning_with({"type": "a"}, said({"type": "b"}, {"type": "c"}))
+        return [(await receive())["type"] for _ in range(3)]
+
+    assert asyncio.run(run()) == ["a", "b", "c"]
+
+
+def known_length(scope: dict[str, Any], *messages: dict[str, Any]) -> tuple[Any, list[Any]]:
+    async def run() -> tuple[Any, list[Any]]:
+        found, receive = await with_known_length(scope, said(*messages), 10)
+        heard = [await receive()]
+        while heard[-1].get("more_body"):
+            heard.append(await receive())
+        return found, heard
+
+    return asyncio.run(run())
+
+
+def test_a_chunked_body_comes_whole_and_says_its_length() -> None:
+    scope = {"type": "http", "method": "POST", "headers": [(b"transfer-encoding", b"chunked")]}
+
+    found, heard = known_length(scope, part(b"ab", more=True), part(b"cd"))
+
+    assert found["headers"][-1] == (b"content-length", b"4")
+    assert heard == [part(b"abcd")]
+
+
+def test_a_chunked_body_over_the_limit_is_read_no_further() -> None:
+    """It says a length that engine.io refuses."""
+    scope = {"type": "http", "method": "POST", "headers": []}
+
+    found, _ = known_length(scope, part(b"x" * 8, more=True), part(b"x" * 8, more=True), part(b"never read"))
+
+    assert found["headers"] == [(b"content-length", b"16")]
+
+
+def test_a_body_that_is_cut_off_is_not_taken_for_a_whole_one() -> None:
+    """Half a message may be another message."""
+    scope = {"type": "http", "method": "POST", "headers": []}
+
+    found, heard = known_length(scope, part(b"40", more=True), {"type": "http.disconnect"})
+
+    assert found is scope
+    assert heard == [{"type": "http.disconnect"}]
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"type": "http", "method": "GET", "headers": []},
+        {"type": "http", "method": "POST", "headers": [(b"Content-Length", b"2")]},
+        {"type": "websocket", "headers": []},
+    ],
+)
+def test_all_else_is_left_as_it_is(scope: dict[str, Any]) -> None:
+    found, heard = known_length(scope, part(b"a", more=True), part(b"b"))
+
+    assert found is scope
+    assert heard == [part(b"a", more=True), part(b"b")]
+
+
+def test_what_a_thread_puts_in_wakes_the_loop_in_order_and_nothing_is_left() -> None:
+    """However putting and taking meet."""
+    count = 20_000
+
+    async def run() -> list[int]:
+        inbox = Inbox(asyncio.get_running_loop())
+
+        def put() -> None:
+            for number in range(count):
+                inbox.put(number.to_bytes(4, "big"))
+
+        thread = threading.Thread(target=put)
+        thread.start()
+        found = [int.from_bytes(await asyncio.wait_for(inbox.get(), 5), "big") for _ in range(count)]
+        thread.join()
+        assert inbox.qsize() == 0
+        return found
+
+    assert asyncio.run(run()) == list(range(count))
