@@ -41,10 +41,15 @@ def route(environ: Mapping[str, Any], own: str) -> Route:
 
 def route_scope(scope: Mapping[str, Any], own: str) -> Route:
     """The same under ASGI, where a WebSocket is relayed as a poll is: event by event, on the server's loop."""
-    return _forward(_sid(scope.get("query_string", b"").decode("latin-1")), own, scope.get("method", "GET"))
+    return _forward(sid_of_scope(scope), own, scope.get("method", "GET"))
 
 
-def _sid(query: str) -> str | None:
+def sid_of_scope(scope: Mapping[str, Any]) -> str | None:
+    """The session that an ASGI scope is of."""
+    return sid_in(scope.get("query_string", b"").decode("latin-1"))
+
+
+def sid_in(query: str) -> str | None:
     """The one engine.io would look up."""
     return parse_qs(query).get("sid", [None])[0]
 
@@ -58,7 +63,7 @@ def _forward(sid: str | None, own: str, method: str) -> Route:
 
 def sid_of(environ: Mapping[str, Any]) -> str | None:
     """The session a request is of, read as engine.io reads it."""
-    return _sid(environ.get("QUERY_STRING", ""))
+    return sid_in(environ.get("QUERY_STRING", ""))
 
 
 def asks_for_websocket(environ: Mapping[str, Any]) -> bool:

@@ -38,6 +38,7 @@ class Counter:
         self._wake = wake
         self._about = place.about
         self._look = place.look
+        self._over = False
         self._listener = unix.listen(place.folder, name)
         self._listener.setblocking(False)
 
@@ -47,7 +48,8 @@ class Counter:
         tasks.submit(self._look_about())
 
     def unlist(self) -> None:
-        """From now on nobody comes any more. May be called again, and from any thread."""
+        """From now on nobody comes any more; what is being served goes on. May be called again, and from any thread."""
+        self._over = True
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._path)
 
@@ -75,7 +77,8 @@ class Counter:
         stream = await Stream.over(connection)
         try:
             unix.refuse_strangers(connection)
-            while True:
+            # Engine.io takes a cancelled poll for an empty one, so being cancelled in it would not end this loop.
+            while not self._over:
                 head, body = await stream.receive()
                 do, _ = wire.read_request(head)
                 if not wire.is_late(do):

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from onduty._runtime.aio import Tasks
 from onduty.socketio.asgi.bus import AsyncBus
-from onduty.socketio.asgi.counter import Counter
+from onduty.socketio.asgi.counter import Asgi, Counter, Receive, Scope, Send
 from onduty.socketio.asgi.routing import Router
 from onduty.socketio.asgi.streams import Streams
 from onduty.socketio.half import Half, Place
+from onduty.socketio.route import sid_of_scope
+
+
+def _upgrading_or_not(eio: Any, serve: Asgi) -> Asgi:
+    """Cut off amid its upgrade, a session would wait for it for ever and answer polls with nothing; so it does not."""
+
+    async def serve_and_see(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await serve(scope, receive, send)
+        finally:
+            session = eio.sockets.get(sid_of_scope(scope)) if scope["type"] == "websocket" else None
+            if session is not None and not session.upgraded:
+                session.upgrading = False
+
+    return serve_and_see
 
 
 class OnLoop(Half):
@@ -23,7 +39,7 @@ class OnLoop(Half):
         self._server = server = place.server
         self._tasks = Tasks(loop)
         eio, token = server.eio, place.ids.token
-        serve = eio.handle_request
+        serve = _upgrading_or_not(eio, eio.handle_request)
         self._streams = Streams(place.folder)
         self.router = Router(self._streams, place.ids, eio, serve)
         self._counter = Counter(place, serve, self._wake)
