@@ -32,8 +32,7 @@ Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
 class Counter:
-    """``serve`` is engine.io's own entrance, ``wake`` ends the poll that waits for a session."""
-
+    """``serve`` is engine.io's own entrance, ``wake`` ends the poll that waits for a session.
 
     ``ended`` hears the session of each WebSocket that has ended, also of one that never got further than its handshake.
     """
