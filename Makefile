@@ -7,7 +7,7 @@ export PYTHON
 
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean setup-demo setup-dev
+.PHONY: help demo test check bench clean setup-demo setup-dev setup-browser
 
 help: ## Show this list
 	@echo "onduty: background work on exactly one worker. Commands:"
@@ -16,7 +16,7 @@ help: ## Show this list
 demo: setup-demo ## Run the demo: 4 gunicorn workers and a page to watch (ARGS=--prove: no browser needed)
 	@$(BIN)/python -m demo $(ARGS)
 
-test: setup-dev ## Run the tests (ARGS='tests/unit -k cron': some of them)
+test: setup-dev setup-browser ## Run the tests (ARGS='tests/unit -k cron': some of them)
 	@$(BIN)/pytest $(ARGS)
 
 check: setup-dev ## Look at format, lint and types without running anything
@@ -37,3 +37,6 @@ setup-demo:
 
 setup-dev:
 	@tools/setup.sh dev
+
+setup-browser:
+	@tools/browser.sh

@@ -18,7 +18,7 @@ from demo.server import DemoFailed, Server
 OPEN = """
   Open    {url}
   It is   {command}
-  Try     the red button: it kills the worker on duty (SIGKILL) and shows how soon another one is
+  Try     a few tabs, and the red button: it kills the worker on duty (SIGKILL) and shows how soon another one is
   Stop    Ctrl-C
 """
 

@@ -38,7 +38,7 @@ class Server:
         self._child = subprocess.Popen(
             command,
             cwd=REPOSITORY,
-            env={**os.environ, "ONDUTY_DIR": str(folder)},
+            env={**os.environ, "ONDUTY_DIR": str(folder), "PYTHONPATH": os.pathsep.join(_paths())},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -104,6 +104,12 @@ class Server:
         if answer.status != 200:
             raise ConnectionError(f"{method} {path}: {answer.status} {answer.reason}")
         return json.loads(body)
+
+
+def _paths() -> list[str]:
+    # Contributors have gevent-websocket, for tests, and beside it onduty refuses several workers of Socket.IO.
+    hidden = REPOSITORY / "tests" / "support" / "without_gevent_websocket"
+    return [str(hidden), *filter(None, [os.environ.get("PYTHONPATH")])]
 
 
 def free_port(first: int = 8000) -> int:

