@@ -131,7 +131,7 @@ def _conclude(diary: Diary, rows: list[dict[str, Any]], heard: list[list[int | N
         print("VERDICT: failed")
         return 1
     print(
-        f"VERDICT: passed. {KILLS} kills, every task on one worker at a time, every slot once, none lost without a row;"
-        " a client on every worker heard each new one"
+        f"VERDICT: passed. {KILLS} kills, every task on one worker at a time, every slot once, none lost without a row,"
+        " each take-over heard of by a client on every worker"
     )
     return 0

