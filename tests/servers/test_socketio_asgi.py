@@ -21,9 +21,12 @@ POLLING = {"transports": ["polling"]}
 EXAMPLE = REPOSITORY / "examples" / "fastapi"
 
 
-@pytest.fixture(scope="module", params=[("asgi", "--preload"), (UVICORN,)], ids=["asgi-preload", "uvicorn"])
+@pytest.fixture(params=[("asgi", "--preload"), (UVICORN,)], ids=["asgi-preload", "uvicorn"])
 def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SioSite]:
-    """One server per kind, which was given the ``ASGIApp`` and not the ``AsyncServer`` in it."""
+    """A server of each kind, which was given the ``ASGIApp`` and not the ``AsyncServer`` in it.
+
+    One for each test: who polled, and went without a word, is counted for most of a minute.
+    """
     with site(tmp_path_factory.mktemp("sio"), *request.param, ORDER="late") as found:
         yield found
 
