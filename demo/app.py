@@ -133,10 +133,16 @@ def runs() -> Response:
 
 @app.post("/kill")
 def kill() -> Response:
-    """SIGKILL to the worker on duty, after this answer is out: it may be this very one."""
+    """SIGKILL to the worker on duty, after this answer is out: it may be this very one.
+
+    ``X-Term``: only if it is still that term's. A browser that got no answer on a connection asks once more by itself.
+    """
     if request.headers.get("X-Demo") != "kill":  # another site's page can't send it unasked
         abort(403)
     leader = duty.leader()
+    wanted = request.headers.get("X-Term", type=int)
+    if leader is not None and wanted is not None and wanted < leader.term:
+        return jsonify(killed=None, term=wanted, answered_by=os.getpid())
     if leader is None or leader.pid not in workers():
         abort(409, "nobody is on duty just now: try again")
     socketio.emit("facts", {"killed": {"pid": leader.pid, "term": leader.term}})

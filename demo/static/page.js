@@ -128,7 +128,7 @@ at("kill").onclick = async () => {
   at("kill").disabled = true;
   at("refused").hidden = true;
   try {
-    const answer = await fetch("kill", { method: "POST", headers: { "X-Demo": "kill" } });
+    const answer = await fetch("kill", { method: "POST", headers: { "X-Demo": "kill", "X-Term": known.leader.term } });
     if (!answer.ok) throw new Error("nobody is on duty just now");
   } catch (error) {
     at("refused").textContent = "not killed: " + error.message;

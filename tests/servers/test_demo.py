@@ -105,6 +105,20 @@ def test_nothing_but_the_button_kills(demo: Demo) -> None:
     assert demo.facts()["leader"] == leader
 
 
+def test_a_kill_that_is_sent_again_kills_nobody_else(demo: Demo) -> None:
+    """Browsers send a POST again by themselves when the connection broke before its answer."""
+    leader = demo.facts()["leader"]
+    order = {"X-Demo": "kill", "X-Term": str(leader["term"])}
+
+    assert demo.post("/kill", **order)[0] == 200
+    heir = demo.followed(1)["heir"]
+    status, answer = demo.post("/kill", **order)
+
+    assert (status, json.loads(answer)["killed"]) == (200, None)
+    assert demo.facts()["leader"]["pid"] == heir
+    assert demo.followed(1)["killed"] == leader["pid"]
+
+
 def told(task: str, slot: int | None, pid: int, term: int, at: int) -> dict[str, Any]:
     return {"task": task, "slot": slot, "pid": pid, "term": term, "at": at}
 

@@ -92,7 +92,7 @@ class Browser:
 
     def size(self, width: int, height: int) -> None:
         """Of the page, as on a screen of that size; a phone's are narrower than a window can be."""
-        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self._do("POST", "/goog/cdp/execute", cmd="Emulation.setDeviceMetricsOverride", params=metrics)
 
     def screenshot(self, file: Path) -> None:
@@ -109,7 +109,7 @@ class Browser:
 def browser(folder: Path) -> Iterator[Browser]:
     """A fresh one with an empty profile in ``folder``, until the block ends."""
     port = free_port()
-    with start(["chromedriver", f"--port={port}"], log=folder / "chromedriver", env={"HOME": str(folder)}):
+    with start(["chromedriver", f"--port={port}", "--verbose"], log=folder / "chromedriver", env={"HOME": str(folder)}):
         eventually(lambda: answers(port, "/status"), 20, what="chromedriver")
         found = Browser(port, folder / "profile")
         try:
