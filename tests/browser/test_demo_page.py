@@ -20,18 +20,19 @@ MILLISECONDS = re.compile(r"([\d.]+) ms")
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[Demo]:
+    """Without Chromium: skipped, and in CI a failure."""
+    if programs := missing():
+        what = f"no {' and no '.join(programs)} here; on Debian and Ubuntu: apt-get install chromium chromium-driver"
+        if os.environ.get("CI"):
+            pytest.fail(what)
+        pytest.skip(what)
     with running_demo(tmp_path) as found:
         yield found
 
 
 @contextmanager
 def opened(demo: Demo, folder: Path) -> Iterator[Browser]:
-    """A browser with the demo's page in its first tab, connected. Without Chromium: skipped, and in CI a failure."""
-    if programs := missing():
-        what = f"no {' and no '.join(programs)} here; on Debian and Ubuntu: apt-get install chromium chromium-driver"
-        if os.environ.get("CI"):
-            pytest.fail(what)
-        pytest.skip(what)
+    """A browser with the demo's page in its first tab, connected."""
     with browser(folder) as found:
         found.open(f"http://127.0.0.1:{demo.port}/")
         connected(found)

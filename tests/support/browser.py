@@ -109,6 +109,7 @@ class Browser:
 def browser(folder: Path) -> Iterator[Browser]:
     """A fresh one with an empty profile in ``folder``, until the block ends."""
     port = free_port()
+    # --verbose: what it and Chromium said to each other is the only trace of a click that went astray.
     with start(["chromedriver", f"--port={port}", "--verbose"], log=folder / "chromedriver", env={"HOME": str(folder)}):
         eventually(lambda: answers(port, "/status"), 20, what="chromedriver")
         found = Browser(port, folder / "profile")
