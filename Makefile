@@ -7,7 +7,7 @@ export PYTHON
 
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean setup-demo setup-dev setup-browser
+.PHONY: help demo test check bench clean setup-demo setup-dev setup-browser setup-bench
 
 help: ## Show this list
 	@echo "onduty: background work on exactly one worker. Commands:"
@@ -25,7 +25,7 @@ check: setup-dev ## Look at format, lint and types without running anything
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
-bench: setup-dev ## Run the benchmarks (ARGS=--list: which there are)
+bench: setup-dev setup-bench ## Run the benchmarks (ARGS=--list: which there are)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove what these commands made, .venv included
@@ -39,4 +39,7 @@ setup-dev:
 	@tools/setup.sh dev
 
 setup-browser:
-	@tools/browser.sh
+	@tools/debian.sh browser
+
+setup-bench:
+	@tools/debian.sh bench

@@ -29,7 +29,7 @@ from pathlib import Path
 from benchmarks.processes import ROOT, Gunicorn, answer, gunicorn, side
 from benchmarks.report import Report, Row, median, percentile, spread
 
-CONNECTIONS = 16
+CONNECTIONS = 64
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Side:
 
 
 def run(quick: bool) -> Report:
-    seconds, rounds = (2.0, 3) if quick else (3.0, 14)
+    seconds, rounds = (1.0, 6) if quick else (1.0, 40)
     with tempfile.TemporaryDirectory() as name:
         idle = _idle(Path(name), seconds, rounds)
         busy = _busy(Path(name), seconds, rounds)

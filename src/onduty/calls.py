@@ -56,7 +56,7 @@ class Call:
             bound = self._arguments.bind(*args, **kwargs)
         except TypeError as error:
             name = getattr(self.function, "__name__", repr(self.function))
-            raise ArgumentError(f"{name}{self._arguments}: {error}") from None
+            raise ArgumentError(f"{name}{self._arguments}: {self._misspelt(kwargs) or error}") from None
         named: dict[str, Any] = {}
         for name, value in bound.arguments.items():
             kind = self._arguments.parameters[name].kind
@@ -67,6 +67,19 @@ class Call:
             else:
                 named[name] = value
         return to_json(named, "the arguments of a run")
+
+    def _misspelt(self, kwargs: dict[str, Any]) -> str | None:
+        """What ``inspect`` does not say: it complains of the argument that is missing, not of the one that is wrong."""
+        known = self._arguments.parameters
+        if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+            return None
+        unknown = next((name for name in kwargs if name not in known), None)
+        if unknown is None:
+            return None
+        import difflib
+
+        alike = difflib.get_close_matches(unknown, known, n=1)
+        return f"it takes no argument named {unknown!r}" + (f"; did you mean {alike[0]!r}?" if alike else "")
 
 
 def to_json(value: Any, what: str) -> str:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from types import FrameType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
+from onduty import backends, servers
 from onduty import events as ev
-from onduty import servers
 from onduty._runtime import forks
 from onduty._runtime.engine import Engine
-from onduty._runtime.execution import Scope
 from onduty._runtime.lifecycle import Crew, State, lifecycle
-from onduty._runtime.threads import Offload
 from onduty.clock import SystemClock, to_datetime
-from onduty.config import Settings, resolve
+from onduty.config import resolve
 from onduty.context import Context
-from onduty.election import Election, Leader
+from onduty.election import Leader
 from onduty.errors import AppError, ConfigError, DeclarationError
-from onduty.journal import Journal, RunRecord
+from onduty.installation import Installation, engines_of_current_app, installation_of
+from onduty.journal import RunRecord
 from onduty.listeners import logging as sentences
-from onduty.process import ProcessId
 from onduty.run import Run
 from onduty.schedules import Schedule
 from onduty.tasks import (
@@ -51,19 +47,6 @@ class TaskDecorator(Protocol):
     def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> ContextTask[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> PlainTask[P, R]: ...
-
-
-class Installation(Protocol):
-    """What a framework's glue tells the duty about one app."""
-
-    @property
-    def defaults(self) -> Mapping[str, Any]: ...
-    @property
-    def config(self) -> Mapping[str, Any]: ...
-    @property
-    def scope(self) -> Callable[[], Scope] | None: ...
-    def is_test(self) -> bool: ...
-    def attach(self, engine: Engine, on_request: Callable[[], None]) -> None: ...
 
 
 class OnDuty:
@@ -101,7 +84,7 @@ class OnDuty:
             AppError: This app has it already.
             ConfigError: A setting can't be used.
         """
-        installation = _installation(app)
+        installation = installation_of(app)
         keywords = {**self._keywords, **settings}
         defaults = {"timezone": "UTC", **installation.defaults}
         chosen = resolve(keywords, installation.config, defaults)
@@ -111,9 +94,9 @@ class OnDuty:
             self._events,
             lifecycle,
             self._clock,
-            open_journal=lambda path, offload: _open_journal(chosen, path, offload),
-            open_scratch=_open_scratch,
-            open_election=_open_election,
+            open_journal=lambda path, offload: backends.open_journal(chosen, path, offload),
+            open_scratch=backends.open_scratch,
+            open_election=backends.open_election,
             scope=installation.scope,
             is_test=installation.is_test,
         )
@@ -128,10 +111,7 @@ class OnDuty:
 
     def _crew(self, app: Any, engine: Engine, socketio: Any, installation: Installation) -> Crew:
         if socketio is None:
-            from onduty.socketio.reminder import Reminder
-
-            name, emit = engine.settings.name, self._events.emit
-            self._events.subscribe(ev.TermBegan, Reminder(app, name, lambda: lifecycle.workers, emit))
+            self._events.subscribe(ev.TermBegan, _reminder(app, engine.settings.name, self._events))
             return engine
         from onduty.socketio.wiring import SocketCrew
 
@@ -302,7 +282,7 @@ class OnDuty:
             return engines[0]
         if not engines:
             raise AppError("this OnDuty has no app yet: call init_app(app) first")
-        current = _current_engines()
+        current = engines_of_current_app()
         for engine in engines:
             if any(engine is one for one in current):
                 return engine
@@ -320,61 +300,13 @@ def _jitter(jitter: float | timedelta, every_us: int) -> float:
     return late
 
 
-def _installation(app: Any) -> Installation:
-    if isinstance(app, str) or not (callable(app) or hasattr(app, "wsgi_app")):
-        raise AppError(f"OnDuty({app!r}): give the app object itself, a Flask app or any WSGI or ASGI app")
-    if "flask" in sys.modules:
-        from onduty.frameworks.flask import adopt
+def _reminder(app: Any, name: str, events: ev.Events) -> Callable[[ev.TermBegan], None]:
+    def remind(event: ev.TermBegan) -> None:
+        from onduty.socketio.reminder import Reminder  # here: most workers never lead
 
-        adopted = adopt(app)
-        if adopted is not None:
-            return adopted
-    return _PlainApp()
+        Reminder(app, name, lambda: lifecycle.workers, events.emit)(event)
 
-
-class _PlainApp:
-    """Any other WSGI or ASGI app: there is nothing to ask it, so ``name`` must be said."""
-
-    config: Mapping[str, Any] = {}
-    scope = None
-
-    @property
-    def defaults(self) -> Mapping[str, Any]:
-        return {"dir": Path.cwd() / "instance" / "onduty"}
-
-    def is_test(self) -> bool:
-        return False
-
-    def attach(self, engine: Engine, on_request: Callable[[], None]) -> None:
-        pass
-
-
-def _current_engines() -> list[Engine]:
-    if "flask" not in sys.modules:
-        return []
-    from onduty.frameworks.flask import engines_of_current_app
-
-    return engines_of_current_app()
-
-
-def _open_journal(settings: Settings, path: Path, offload: Offload) -> Journal:
-    if settings.journal == "memory":
-        return _open_scratch()
-    from onduty.journal.sqlite import SqliteJournal
-
-    return SqliteJournal(path, offload=offload, durability=settings.durability)
-
-
-def _open_election(folder: Path, me: ProcessId) -> Election:
-    from onduty.election.file import FileElection
-
-    return FileElection(folder / "lock", me, forks.keep_from_children, forks.release)
-
-
-def _open_scratch() -> Journal:
-    from onduty.journal.memory import MemoryJournal
-
-    return MemoryJournal()
+    return remind
 
 
 def _on_request() -> None:

@@ -162,9 +162,10 @@ class RetryDropped(RunEvent):
 
 
 class RunTimedOut(RunEvent):
-    """It was asked to end after its ``timeout``, and has ended now."""
+    """It was asked to end after its ``timeout``, and has; tried again after ``retry_in`` seconds, or never."""
 
     seconds: float
+    retry_in: float | None
 
 
 class RunOverdue(RunEvent):

@@ -56,14 +56,18 @@ TABLE: dict[str, Row] = {
     ".servers": row(".errors", ".process", "._runtime.lifecycle", ".servers.*"),
     ".servers.*": row(".errors", ".process", "._runtime.lifecycle", ".servers", ".servers.*"),
     # the composition root: knows all, loads only what is used
+    ".backends": row(*PLAIN_DATA, "._runtime.*", lazily=(".election.*", ".journal.*")),
+    ".installation": row(*PLAIN_DATA, "._runtime.*", lazily=(".frameworks", ".frameworks.*")),
     ".duty": row(
         *PLAIN_DATA,
+        ".backends",
+        ".installation",
         ".schedules.*",
         "._runtime.*",
         ".servers",
         ".servers.*",
         ".listeners.*",
-        lazily=(".election.*", ".journal.*", ".frameworks.*", ".socketio.*"),
+        lazily=(".socketio.*",),
     ),
     # outside: the composition root and plain data, never each other
     ".frameworks": row(),
@@ -128,9 +132,9 @@ def objection(arrow: Import) -> str | None:
         return None
     if not ours and target in sys.stdlib_module_names:
         return None
-    if any(matches(end, target) or target.startswith(f"{end}.") for end in BACK_ENDS) and source != ".duty":
+    if any(matches(end, target) or target.startswith(f"{end}.") for end in BACK_ENDS) and source != ".backends":
         home = next(end for end in BACK_ENDS if target == end or target.startswith(f"{end}."))
-        return None if source.startswith(home) else "a back end is known to the composition root only"
+        return None if source.startswith(home) else "a back end is known to .backends only"
     if any(matches(pattern, target) for pattern in known.may):
         return None
     if any(matches(pattern, target) for pattern in known.lazily):

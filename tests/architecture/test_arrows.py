@@ -51,8 +51,8 @@ def test_a_forbidden_arrow_is_seen(module: str, target: str) -> None:
     [
         ("onduty._runtime.hub", "socket", False),
         ("onduty._runtime.threads", "gevent.threadpool", True),
-        ("onduty.duty", "onduty.frameworks.flask", True),
-        ("onduty.duty", "onduty.journal.sqlite", True),
+        ("onduty.installation", "onduty.frameworks.flask", True),
+        ("onduty.backends", "onduty.journal.sqlite", True),
         ("onduty.journal.sqlite", "onduty.journal", False),
         ("onduty.schedules.cron", "cronsim", False),
         ("onduty.servers.gunicorn", "onduty._runtime.lifecycle", False),

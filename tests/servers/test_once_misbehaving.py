@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -87,6 +88,19 @@ def test_a_run_that_closes_all_descriptors_costs_the_term_and_no_slot(
         end(server)
 
     site.check(overlap=1.5)
+
+
+def test_a_folder_deleted_while_everything_runs_is_made_anew(site: OnceSite) -> None:
+    """Lock, hub and journal went with it. One of the workers goes on, in a later term than any before."""
+    with site.gunicorn("gthread") as server:
+        site.leads()
+        term = site.goes_on("beat")["term"]
+        for _ in range(2):
+            shutil.rmtree(site.duty_folder)
+            eventually(lambda old=term: site.goes_on("beat")["term"] > old, 30, what="a later term")
+            site.all_goes_on()
+            term = site.goes_on("beat")["term"]
+        end(server)
 
 
 def test_a_service_that_hangs_is_not_started_twice_while_its_process_lives(site: OnceSite) -> None:

@@ -105,7 +105,13 @@ def test_a_run_s_arguments_are_bound_by_name_without_the_context(
 
 @pytest.mark.parametrize(
     ("args", "kwargs", "said"),
-    [((), {}, "user_id"), ((1, 2), {}, "too many"), ((), {"usr": 1}, "usr|user_id"), (({1, 2},), {}, "JSON")],
+    [
+        ((), {}, "user_id"),
+        ((1, 2), {}, "too many"),
+        ((), {"user": 1}, "no argument named 'user'; did you mean 'user_id'"),
+        ((), {"zz": 1}, "no argument named 'zz'$"),
+        (({1, 2},), {}, "JSON"),
+    ],
 )
 def test_arguments_that_do_not_fit_are_refused(args: tuple[Any, ...], kwargs: dict[str, Any], said: str) -> None:
     """With the signature, or the value that is not JSON."""

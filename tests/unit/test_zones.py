@@ -38,6 +38,8 @@ def test_a_zone_is_taken_as_it_is() -> None:
         ("new york", "'America/New_York'"),
         ("utc", "'UTC'"),
         ("Europe", "did you mean"),
+        ("UTC+8", "'Etc/GMT-8'"),
+        ("GMT-05:00", "'Etc/GMT+5'"),
     ],
 )
 def test_a_name_nearly_right_is_answered_with_the_right_one(name: str, meant: str) -> None:

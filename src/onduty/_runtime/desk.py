@@ -303,10 +303,12 @@ class Desk:
         seconds = self._clock.mono() - run.started_mono
         if outcome is Outcome.FAILED:
             self._events.emit(ev.RunFailed(*facts, seconds, run.error or "", run.trace or "", retry_in))
+        elif outcome is Outcome.TIMED_OUT:
+            self._events.emit(ev.RunTimedOut(*facts, seconds, retry_in))
         elif outcome is Outcome.STOPPED:
             self._events.emit(ev.RunStopped(*facts, seconds, run.why or run.error or ""))
         else:
-            self._events.emit(kind(*facts, seconds))
+            self._events.emit(ev.RunSucceeded(*facts, seconds))
 
 
 def _doubled(times: int) -> float:

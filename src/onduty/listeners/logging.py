@@ -47,9 +47,13 @@ def _slot(slot: int | None) -> str:
     return "" if slot is None else f" of {to_datetime(slot).isoformat()}"
 
 
+def _again(event: ev.RunFailed | ev.RunTimedOut) -> str:
+    return "" if event.retry_in is None else f"; again in {event.retry_in:.1f} s"
+
+
 def _failed(event: ev.RunFailed) -> str:
-    again = "" if event.retry_in is None else f"; again in {event.retry_in:.1f} s"
-    return f"{event.task} failed, run {event.run_id}{_slot(event.slot)}, attempt {event.attempt}{again}\n{event.trace}"
+    what = f"{event.task} failed, run {event.run_id}{_slot(event.slot)}, attempt {event.attempt}"
+    return f"{what}{_again(event)}\n{event.trace}"
 
 
 def _frozen(event: ev.LeaderFrozen) -> str:
@@ -108,7 +112,7 @@ _SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
     ),
     ev.RunTimedOut: (
         logging.WARNING,
-        lambda e: f"{e.task} ended {e.seconds:.1f} s after its start, timed out, run {e.run_id}",
+        lambda e: f"{e.task} ended {e.seconds:.1f} s after its start, timed out, run {e.run_id}{_again(e)}",
     ),
     ev.RunOverdue: (
         logging.WARNING,

@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timezone, tzinfo
 
 from onduty.errors import DeclarationError
 from onduty.schedules.interval import shown
+
+_OFFSET = re.compile(r"(?:UTC|GMT)? *([+-])0?(1[0-4]|[0-9])(?::?00)?")
 
 
 def find_zone(zone: str | tzinfo) -> tzinfo:
@@ -43,6 +46,11 @@ def _remedy(wrong: str) -> str:
     names = available_timezones()
     if not names:
         return "this machine has no time zone database; pip install tzdata"
+    if offset := _OFFSET.fullmatch(wrong.strip()):
+        # The names of the database count hours west of Greenwich as positive, as POSIX does.
+        fixed = f"Etc/GMT{'-' if offset[1] == '+' else '+'}{int(offset[2])}"
+        if fixed in names:
+            return f"name a place, such as 'Asia/Shanghai', or, for this offset all year round, {fixed!r}"
     wanted = wrong.strip().replace(" ", "_").lower()
     by_lower = {name.lower(): name for name in sorted(names)}
     alike = [name for lower, name in by_lower.items() if wanted and lower.rpartition("/")[2] == wanted]

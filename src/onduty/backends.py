@@ -1,0 +1,32 @@
+"""Which answers to the ports the settings stand for; nobody else knows a back end, and each is imported when used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onduty._runtime import forks
+from onduty._runtime.threads import Offload
+from onduty.config import Settings
+from onduty.election import Election
+from onduty.journal import Journal
+from onduty.process import ProcessId
+
+
+def open_journal(settings: Settings, path: Path, offload: Offload) -> Journal:
+    if settings.journal == "memory":
+        return open_scratch()
+    from onduty.journal.sqlite import SqliteJournal
+
+    return SqliteJournal(path, offload=offload, durability=settings.durability)
+
+
+def open_election(folder: Path, me: ProcessId) -> Election:
+    from onduty.election.file import FileElection
+
+    return FileElection(folder / "lock", me, forks.keep_from_children, forks.release)
+
+
+def open_scratch() -> Journal:
+    from onduty.journal.memory import MemoryJournal
+
+    return MemoryJournal()

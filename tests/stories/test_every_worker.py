@@ -1,0 +1,71 @@
+"""Work that runs in each worker: no election, no journal, yet a failed loop is begun again and an end has its grace."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PROGRAM = """if True:
+    import sys, time
+    from onduty import Context, OnDuty
+
+    duty = OnDuty(lambda environ, start_response: [], name="story", dir=sys.argv[1], grace=5)
+    turns = []
+
+    @duty.every(seconds=0.05, on="every_worker")
+    def beat():
+        turns.append(time.monotonic())
+
+    @duty.service(on="every_worker")
+    def cache(ctx: Context) -> None:
+        print("service begins", flush=True)
+        while ctx.sleep(0.05):
+            pass
+        time.sleep(0.3)
+        print("service has ended", flush=True)
+
+    def until(count):
+        deadline = time.monotonic() + 30
+        while len(turns) < count:
+            assert time.monotonic() < deadline, "no more turns"
+            time.sleep(0.01)
+
+    duty.start()
+    until(3)
+    {trouble}
+    until(len(turns) + 3)
+    duty.stop()
+    print("stopped", flush=True)
+"""
+TROUBLE = """
+    def broken():
+        raise RuntimeError("on purpose")
+
+    duty._own[0]._local._desk.decide_due = broken
+"""
+
+
+def lines(folder: Path, trouble: str = "") -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("{trouble}", trouble.strip()), str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=90,
+        cwd=folder,
+    )
+    return done.stdout.splitlines()
+
+
+def test_stopping_waits_for_the_grace(tmp_path: Path) -> None:
+    """``stop`` returns when the work in this worker has ended, and not before."""
+    assert lines(tmp_path) == ["service begins", "service has ended", "stopped"]
+
+
+def test_a_loop_that_failed_is_begun_again(tmp_path: Path) -> None:
+    """A fault of the engine costs a second, not the worker's share of the work for good."""
+    said = lines(tmp_path, TROUBLE)
+
+    assert said.count("service begins") == 2
+    assert said[-2:] == ["service has ended", "stopped"]
