@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,7 +13,7 @@ import pytest
 from onduty.journal import Outcome
 from support.leadership import Fact, gaps
 from support.once_site import OnceSite, children, load
-from support.processes import Running, is_living
+from support.processes import Running, ask, is_living
 from support.waiting import eventually
 
 
@@ -24,6 +25,12 @@ def site(tmp_path: Path) -> OnceSite:
 def end(server: Running) -> None:
     server.signal(signal.SIGTERM)
     server.wait(40)
+
+
+def standby_knows(site: OnceSite) -> int | None:
+    """The term that the standby believes in; ``None``: the leader answered."""
+    status = json.loads(ask(site.port, "/status")[1])
+    return None if status["leading"] else (status["leader"] or {}).get("term")
 
 
 def outcome_of(site: OnceSite, deed: Fact) -> Outcome | None:
@@ -93,13 +100,13 @@ def test_a_run_that_closes_all_descriptors_costs_the_term_and_no_slot(
 def test_a_folder_deleted_while_everything_runs_is_made_anew(site: OnceSite) -> None:
     """Lock, hub and journal went with it. One of the workers goes on, in a later term than any before."""
     with site.gunicorn("gthread") as server:
-        site.leads()
-        term = site.goes_on("beat")["term"]
         for _ in range(2):
+            term = site.goes_on("beat")["term"]
+            # With all records gone, a number begins at the present second: the standby is to have heard of this one.
+            eventually(lambda now=term: standby_knows(site) == now, 20, what="the standby knows who leads")
             shutil.rmtree(site.duty_folder)
             eventually(lambda old=term: site.goes_on("beat")["term"] > old, 30, what="a later term")
             site.all_goes_on()
-            term = site.goes_on("beat")["term"]
         end(server)
 
 

@@ -75,6 +75,7 @@ class Elector:
         self._leaving: str | None = None
         self._told_mono: float | None = None
         self._complained = False
+        self._newest_term = 0
         self.scheduler: Scheduler | None = None
         self.term: int | None = None
         self.since = 0
@@ -217,7 +218,9 @@ class Elector:
     def _take_office(self) -> tuple[int, Scheduler]:
         self._journal.open(self._me)  # harmless, unless the file was deleted or replaced since
         last = self._election.last()
-        number = self._journal.begin_term(last.term if last else 0, self._clock.now())
+        # Lock and journal may have been deleted together: what this worker has heard of counts too.
+        floor = max(last.term if last else 0, self._newest_term, self._sentry.newest_term)
+        number = self._newest_term = self._journal.begin_term(floor, self._clock.now())
         now = self._clock.now()
         self._election.began(number, now)
         clean = bool(last and last.clean)

@@ -303,6 +303,8 @@ class Scheduler:
         if not entries:
             return
         try:
+            # A file that was deleted or replaced knows none of these runs; to be told so is an answer too.
+            self._term.journal.open(self._term.me)
             self._term.journal.write(self._term.number, entries)
         except TermLost:
             pass  # the journal writes the outcomes of an older term all the same

@@ -16,7 +16,10 @@ HEIRS_AFTER = 1.0
 
 
 class Sentry:
-    """``leader``: the last answer of the hub. ``frozen``: *stopped*, *busy* or *blocked*, else ``None``."""
+    """``leader``: the last answer of the hub. ``frozen``: *stopped*, *busy* or *blocked*, else ``None``.
+
+    ``newest_term``: the highest number that any leader has named.
+    """
 
     def __init__(self, app: str, clock: Clock, events: Events, election: Election, kill_frozen: bool) -> None:
         self._app = app
@@ -24,6 +27,7 @@ class Sentry:
         self._events = events
         self._election = election
         self._kill_frozen = kill_frozen
+        self.newest_term = 0
         self.forget()
 
     def forget(self) -> None:
@@ -40,6 +44,7 @@ class Sentry:
             if self.leader is not None and answer.get("term") != self.leader.get("term"):
                 self.forget()
             self.leader = answer
+            self.newest_term = max(self.newest_term, answer.get("term") or 0)
             self._beat = int(answer.get("beat", 0))
             self._silent_since = None
 
