@@ -2,6 +2,8 @@
 # Another interpreter: make test PYTHON=python3.13
 
 ARGS ?=
+# How many tests at a time: most of them wait for a server, and few compute.
+JOBS ?= 3
 PYTHON ?= python3
 export PYTHON
 
@@ -17,7 +19,7 @@ demo: setup-demo ## Run the demo: 4 gunicorn workers and a page to watch (ARGS=-
 	@$(BIN)/python -m demo $(ARGS)
 
 test: setup-dev setup-browser ## Run the tests (ARGS='tests/unit -k cron': some of them)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 check: setup-dev ## Look at format, lint and types without running anything
 	$(BIN)/ruff format --check .
