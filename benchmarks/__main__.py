@@ -7,6 +7,7 @@ import importlib
 import sys
 import time
 
+from benchmarks.processes import Absent
 from benchmarks.report import load
 
 NAMES = {
@@ -17,6 +18,10 @@ NAMES = {
     "requests": "requests per second and p99, beside plain Flask; with a busy task, beside a separate process",
     "start": "time and memory to import and start, beside plain Flask",
     "idle": "what a leader and a standby cost that have nothing to do",
+    "polls": "Socket.IO: what a forwarded poll costs, beside nginx with ip_hash",
+    "echo": "Socket.IO: round trips of a handed-over WebSocket, beside stock Flask-SocketIO with one worker",
+    "emits": "Socket.IO: bursts and steady emits to 200 clients of 4 workers, beside RedisManager",
+    "crowd": "Socket.IO: WebSockets served at once by four gthread workers of 4 threads, beside stock Flask-SocketIO",
 }
 
 
@@ -36,12 +41,17 @@ def main() -> int:
     for name in args.names or NAMES:
         began, start = load(), time.monotonic()
         print(f"{name} ...", file=sys.stderr, flush=True)
-        report = importlib.import_module(f"benchmarks.{name}").run(args.quick)
+        try:
+            report = importlib.import_module(f"benchmarks.{name}").run(args.quick)
+        except Absent as error:
+            print(f"{name}: not measured, {error}\n", flush=True)
+            missed.append(name)
+            continue
         report.keep(name, began, args.quick)
         print(f"{report.text()}\n({time.monotonic() - start:.0f} s)\n", flush=True)
         if not report.met:
             missed.append(name)
-    print(f"Missed a bar: {', '.join(missed)}." if missed else "Every bar was met.")
+    print(f"Missed a bar, or not measured: {', '.join(missed)}." if missed else "Every bar was met.")
     return 1 if missed else 0
 
 

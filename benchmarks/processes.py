@@ -10,12 +10,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+class Absent(Exception):
+    """A program that is needed for the other side is not on this machine."""
 
 
 _bytecode = tempfile.TemporaryDirectory(prefix="onduty-bytecode-")
@@ -69,19 +73,30 @@ class Bell:
 
 
 class Gunicorn:
-    """One gunicorn of ``benchmarks.app`` in a process group of its own.
+    """One gunicorn of ``app`` in a process group of its own.
 
-    ``side``: ``duty`` (with onduty), ``plain`` (Flask alone) or ``flock`` (a thread blocked in ``flock``). ``more`` is
-    told the app as ``BENCH_…``; ``preload`` is told gunicorn too.
+    ``side``: which of its sides the app is to be, as its module says. ``more`` is told the app as ``BENCH_…``;
+    ``preload`` is told gunicorn too, and so are ``options``.
     """
 
-    def __init__(self, side: str, folder: Path, *, workers: int, kind: str = "gthread", **more: str) -> None:
+    def __init__(
+        self,
+        side: str,
+        folder: Path,
+        *,
+        workers: int,
+        kind: str = "gthread",
+        app: str = "benchmarks.app:app",
+        options: Sequence[str] = (),
+        **more: str,
+    ) -> None:
         self.workers = workers
-        self.port = _free_port()
+        self.port = free_port()
         self.bell = Bell(folder)
         environ = {
             **surroundings(),
             "BENCH_SIDE": side,
+            "BENCH_KIND": kind,
             "BENCH_BELL": self.bell.path,
             "BENCH_DIR": str(folder / f"{side}-{self.port}"),
             **{f"BENCH_{name.upper()}": value for name, value in more.items()},
@@ -97,7 +112,7 @@ class Gunicorn:
         self.log = folder / f"{side}-{self.port}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*command, "benchmarks.app:app"], cwd=ROOT, env=environ, stdout=log, stderr=log, start_new_session=True
+                [*command, *options, app], cwd=ROOT, env=environ, stdout=log, stderr=log, start_new_session=True
             )
 
     def wait_ready(self) -> None:
@@ -134,9 +149,9 @@ class Gunicorn:
 
 
 @contextmanager
-def gunicorn(side: str, folder: Path, *, workers: int, kind: str = "gthread", **more: str) -> Iterator[Gunicorn]:
+def gunicorn(side: str, folder: Path, *, workers: int, **more: Any) -> Iterator[Gunicorn]:
     """A server whose workers are all ready, ended at the end."""
-    server = Gunicorn(side, folder, workers=workers, kind=kind, **more)
+    server = Gunicorn(side, folder, workers=workers, **more)
     try:
         server.wait_ready()
         yield server
@@ -164,7 +179,7 @@ def resident_mb(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
