@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-import selectors
+import select
 import socket
 import struct
 import time
@@ -16,6 +16,8 @@ from typing import Any
 
 PATH = "/socket.io/?EIO=4&transport="
 _CHUNK = 256 * 1024
+_buffer = bytearray(_CHUNK)
+"""One for all: to make one for each read would cost more than the rest of it."""
 _UPGRADE = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
 _UPGRADE += "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
@@ -129,15 +131,18 @@ class WebSocket:
     def events(self) -> bytes:
         """What has come, up to the end of the last whole event; may be nothing."""
         self._take()
-        end = self._rest.rfind(b"}]") + 2 if b"}]" in self._rest else 0
-        found, self._rest = self._rest[:end], self._rest[end:]
+        if self._rest.endswith(b"}]"):
+            found, self._rest = self._rest, b""
+        else:
+            end = self._rest.rfind(b"}]") + 2 if b"}]" in self._rest else 0
+            found, self._rest = self._rest[:end], self._rest[end:]
         return found
 
     def _take(self) -> None:
-        data = self.socket.recv(_CHUNK)
-        if not data:
+        count = self.socket.recv_into(_buffer)
+        if not count:
             raise ConnectionError("the server has hung up")
-        self._rest += data
+        self._rest += _buffer[:count]
 
     def close(self) -> None:
         self.socket.close()
@@ -154,18 +159,17 @@ class Crowd:
     """WebSockets, equally many at each worker, so that both sides have the same to do."""
 
     def __init__(self, port: int, workers: int, each: int) -> None:
-        self._selector = selectors.DefaultSelector()
+        self._poll = select.epoll()
         self.emitters: list[Http] = []
         """A connection to each worker besides."""
-        self._members: list[WebSocket] = []
+        self._members: dict[int, WebSocket] = {}
         for over in _spread(port, workers, each + 1):
             if len(self._members) < workers * each:
-                self._members.append(WebSocket(over))
+                self._members[over.socket.fileno()] = WebSocket(over)
             else:
                 self.emitters.append(over)
-        for one in self._members:
-            one.socket.setblocking(False)
-            self._selector.register(one.socket, selectors.EVENT_READ, one)
+        for descriptor in self._members:
+            self._poll.register(descriptor, select.EPOLLIN)
 
     def __len__(self) -> int:
         return len(self._members)
@@ -178,8 +182,8 @@ class Crowd:
         over.socket.sendall(request("GET", path))
         heard, until = 0, time.monotonic() + 60
         while heard < wanted:
-            for key, _ in self._selector.select(5):
-                heard += take(key.data.events())
+            for descriptor, _ in self._poll.poll(5):
+                heard += take(self._members[descriptor].events())
             if time.monotonic() > until:
                 raise TimeoutError(f"{wanted - heard} of {wanted} messages did not come")
         at = time.monotonic_ns()
@@ -187,8 +191,8 @@ class Crowd:
         return found, at
 
     def close(self) -> None:
-        self._selector.close()
-        for member in self._members:
+        self._poll.close()
+        for member in self._members.values():
             member.close()
         for emitter in self.emitters:
             emitter.close()

@@ -29,6 +29,14 @@ def here(function: Callable[..., Any], /, *args: Any) -> None:
     function(*args)
 
 
+def after_this_turn() -> Callable[[Callable[[], None]], Any]:
+    """Makes a call once the greenlets of this thread's loop that can run have run. It must not wait for anything."""
+    from gevent import get_hub
+
+    soon: Callable[[Callable[[], None]], Any] = get_hub().loop.run_callback
+    return soon
+
+
 def into_this_loop() -> Cross:
     """To the gevent loop of the thread that calls this now. From inside that thread a call is made at once."""
     import gevent

@@ -18,11 +18,11 @@ from typing import Any
 
 from onduty._runtime.threads import spawn, stay_behind
 from onduty.socketio import unix, wire
+from onduty.socketio.client import open_client
 from onduty.socketio.half import Place
 from onduty.socketio.lines import CHUNK, Line
 from onduty.socketio.peers import COUNTER
 from onduty.socketio.route import sid_of
-from onduty.socketio.sockets import open_client
 
 _log = logging.getLogger("onduty.socketio")
 

@@ -10,13 +10,9 @@ import os
 import selectors
 import socket
 import ssl
-import threading
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any
 
-from onduty._runtime import forks
-from onduty._runtime.threads import stay_behind
 from onduty.socketio import unix
 
 _CHUNK = 64 * 1024
@@ -37,48 +33,6 @@ class Morgue:
 
     def close(self) -> None:
         unix.drop(self._dead)
-
-
-def open_client(descriptor: int) -> socket.socket:
-    """The client's connection as a blocking socket, which is let go of in forked children."""
-    connection = _client_class()(fileno=descriptor)
-    connection.setblocking(True)
-    return connection
-
-
-@lru_cache(maxsize=1)
-def _client_class() -> type[socket.socket]:
-    """Made when the first client comes: by then gevent has put its own class there, or never will."""
-
-    class Client(socket.socket):
-        """``send`` sends all: simple-websocket takes it for ``sendall``, and a message cut short breaks the stream."""
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self._writing = threading.Lock()  # a pong must not get between the pieces of a long message
-            self._home = os.getpid()
-            forks.keep_from_children(self.fileno())
-
-        def send(self, data: Any, flags: int = 0, *args: Any) -> int:
-            view = memoryview(data)
-            with self._writing:
-                done = 0
-                while done < len(view):
-                    done += super().send(view[done:], flags)
-            return done
-
-        def recv(self, *args: Any) -> bytes:
-            try:
-                return super().recv(*args)
-            finally:
-                stay_behind(self._home)  # a greenlet copied by a fork would say goodbye to the parent's client
-
-        def close(self) -> None:
-            if self.fileno() >= 0:
-                forks.release(self.fileno())
-            super().close()
-
-    return Client
 
 
 def is_encrypted(connection: Any) -> bool:

@@ -1,0 +1,126 @@
+"""What is said to a client in one turn of a gevent loop: sent as one, whole and in order, whatever the client takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from onduty.socketio.outlet import ENOUGH, Gathered
+
+
+class Client:
+    """Takes ``room`` bytes at once, and any number from who waits; ``gone``: nothing any more."""
+
+    def __init__(self, room: int = 1_000_000) -> None:
+        self.room = room
+        self.gone = False
+        self.got: list[bytes] = []
+        self.turns: list[Callable[[], None]] = []
+        self.apart: list[Callable[[], None]] = []
+        self.outlet = Gathered(self.attempt, self.send, self.turns.append, self.apart.append)
+
+    def attempt(self, data: bytes) -> int:
+        if self.gone:
+            raise BrokenPipeError
+        if not self.room:
+            raise BlockingIOError
+        self.got.append(data[: self.room])
+        return len(self.got[-1])
+
+    def send(self, data: bytes) -> None:
+        if self.gone:
+            raise BrokenPipeError
+        self.got.append(data)
+
+    def turn(self) -> None:
+        run_all(self.turns)
+
+
+def run_all(calls: list[Callable[[], None]]) -> None:
+    while calls:
+        calls.pop(0)()
+
+
+def test_one_turn_is_one_call() -> None:
+    """Nothing goes out before its end, and then all of it does."""
+    client = Client()
+    for word in (b"a", b"b", b"c"):
+        client.outlet.add(word)
+    assert client.got == []
+
+    client.turn()
+    client.outlet.add(b"d")
+    client.turn()
+    client.turn()
+
+    assert client.got == [b"abc", b"d"]
+
+
+def test_much_does_not_wait_for_the_end() -> None:
+    """So who says much is held up by a slow client, and memory is not what it is said to."""
+    client = Client()
+    client.outlet.add(b"a")
+
+    client.outlet.add(b"b" * ENOUGH)
+
+    assert client.got == [b"a" + b"b" * ENOUGH]
+    client.turn()
+    assert len(client.got) == 1
+
+
+@given(st.lists(st.tuples(st.binary(max_size=20), st.integers(0, 8), st.booleans(), st.booleans()), max_size=30))
+def test_all_arrives_in_order(said: list[tuple[bytes, int, bool, bool]]) -> None:
+    """However little the client takes at once, and whenever turns end or the greenlet for the rest gets to run."""
+    client = Client()
+    for data, room, is_turn, is_rest in said:
+        client.room = room
+        client.outlet.add(data)
+        if is_turn:
+            client.turn()
+        if is_rest:
+            run_all(client.apart)
+    client.turn()
+    run_all(client.apart)
+
+    assert b"".join(client.got) == b"".join(data for data, *_ in said)
+
+
+def test_whoever_waits_for_the_client_takes_along_what_is_said_meanwhile() -> None:
+    """And no turn gets in between, which would put one message into the middle of another."""
+    client = Client()
+    whole = client.send
+
+    def slowly(data: bytes) -> None:
+        if not client.got:
+            client.outlet.add(b"meanwhile")
+            client.turn()
+        whole(data)
+
+    client.outlet._send = slowly
+
+    client.outlet.add(b"a" * ENOUGH)
+
+    assert client.got == [b"a" * ENOUGH, b"meanwhile"]
+
+
+def test_who_says_more_to_a_client_that_is_gone_hears_so() -> None:
+    client = Client()
+    client.gone = True
+    client.outlet.add(b"a")
+    client.turn()
+
+    with pytest.raises(BrokenPipeError):
+        client.outlet.add(b"b")
+
+
+def test_an_end_of_the_connection_sends_what_is_held() -> None:
+    """The word "closed" itself, say."""
+    client = Client()
+    client.outlet.add(b"bye")
+
+    client.outlet.end()
+
+    assert client.got == [b"bye"]
