@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from onduty.socketio.route import Route, Way, route, route_scope
+from onduty.socketio.route import Route, Way, route, route_scope, sid_in
 
 OWN, OTHER = "ownownow", "otheroth"
 REST = "0123456789012345678A"
@@ -28,6 +31,12 @@ def test_it_is_engine_ios_first_sid_that_counts() -> None:
     """The one engine.io would look up; percent signs are read as it reads them."""
     assert route(environ(f"sid={THEIRS}&sid={OURS}"), OWN).owner == OTHER
     assert route(environ(f"sid=%6f{THEIRS[1:]}"), OWN).owner == OTHER
+
+
+@given(st.lists(st.sampled_from(["sid", "=", "&", ";", "a", "sid=a", "%73", "+", "ä"])).map("".join))
+def test_every_query_is_read_as_engine_io_reads_it(query: str) -> None:
+    """Also where a regular expression does it."""
+    assert sid_in(query) == parse_qs(query).get("sid", [None])[0]
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import socket
 import struct
 import sys
+import time
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 
 from onduty.socketio import unix, wire
 from onduty.socketio.peers import COUNTER
-from onduty.socketio.pool import PATIENCE, Pool
+from onduty.socketio.pool import NO_PATIENCE, PATIENCE, Pool
 
 CHUNK = 64 * 1024
+_A_LOOK = 0.001
+"""Seconds for an answer that is there already."""
 
 
 class Line:
@@ -76,6 +81,30 @@ class Lines:
             raise
         self.pool.keep(owner, line)
         return answer
+
+    def ask_all(self, owners: Iterable[str], request: bytes, within: float) -> dict[str, bytes]:
+        """Bring ``request`` to them all, and only then wait: what they answer ``within`` seconds in all, by owner."""
+        began = time.monotonic()
+        asked: dict[str, Line] = {}
+        answers: dict[str, bytes] = {}
+        for owner in owners:
+            with contextlib.suppress(OSError):  # gone, or frozen for so long that it can't be reached
+                asked[owner] = line = self.pool.take(owner) or self.open(owner)
+                line.connection.settimeout(NO_PATIENCE)
+                line.connection.sendall(request)
+        for owner, line in asked.items():
+            left = began + min(within, self.pool.patience(owner)) - time.monotonic()
+            line.connection.settimeout(max(left, _A_LOOK))
+            try:
+                line.receive()
+                answers[owner] = line.receive()
+            except OSError:
+                if _unread(line.connection):
+                    self.pool.is_frozen(owner)
+                line.close()
+            else:
+                self.pool.keep(owner, line)
+        return answers
 
     def open(self, owner: str) -> Line:
         return Line(unix.connect(self._folder, COUNTER + owner, PATIENCE))

@@ -126,7 +126,11 @@ class Router:
             return None
         finally:
             self._waiting.pop(me, None)
-        return (*wire.read_response(head), body)
+        status, headers = wire.read_response(head)
+        # Engine.io does not say how long it is, so gunicorn would send it in chunks, each by a call of its own.
+        if not any(name.lower() in ("content-length", "transfer-encoding") for name, _ in headers):
+            headers.append(("Content-Length", str(len(body))))
+        return status, headers, body
 
     def _hand_over(self, environ: dict[str, Any], owner: str, *, is_ours: bool) -> None:
         """Bring the connection to its owner, and raise ``StopIteration``; returning means that this can't be done."""

@@ -165,17 +165,12 @@ class SocketCrew:
         }
 
     def snapshot(self) -> dict[str, Any]:
-        """Plain data: this worker, and what the others answer within half a second each."""
+        """Plain data: this worker, and what the others answer within half a second."""
         if self._ids is None or self._half is None or self._lines is None:
             return {}
-        others = []
-        for token in sorted(tokens(os.listdir(self._folder), COUNTER) - {self._ids.token}):
-            try:
-                _, body = self._lines.exchange(token, wire.request("ask", {}), _ANSWER_WITHIN, _ANSWER_WITHIN)
-            except OSError:
-                continue  # it has ended, or does not answer
-            others.append(json.loads(body))
-        workers = [self._about(), *others]
+        known = sorted(tokens(os.listdir(self._folder), COUNTER) - {self._ids.token})
+        others = self._lines.ask_all(known, wire.request("ask", {}), _ANSWER_WITHIN)
+        workers = [self._about(), *map(json.loads, others.values())]
         return {
             "manager": type(self._server.manager).__name__,
             "forwarded": self._half.router.forwarded,
