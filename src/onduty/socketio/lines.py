@@ -83,7 +83,7 @@ class Lines:
         return answer
 
     def ask_all(self, owners: Iterable[str], request: bytes, within: float) -> dict[str, bytes]:
-        """Bring ``request`` to them all, and only then wait: what they answer ``within`` seconds in all, by owner."""
+        """Bring ``request`` to them all, then wait ``within`` seconds in all for what they answer, by owner."""
         began = time.monotonic()
         asked: dict[str, Line] = {}
         answers: dict[str, bytes] = {}

@@ -104,9 +104,9 @@ class Mesh:
         """By token."""
         return self._peers
 
-    def waits(self) -> bool:
-        """Whether anybody has not yet taken all we have said."""
-        return any(one.outbox.waiting for one in list(self._peers.values()))
+    def waiting(self) -> int:
+        """Bytes of what we have said that the slowest has not taken yet."""
+        return max((one.outbox.waiting for one in list(self._peers.values())), default=0)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data: for each peer what waits and what was dropped."""

@@ -16,8 +16,11 @@ from onduty.socketio.bus import OnMesh
 _BREATH = 16
 """Messages in a row before others have their turn on the loop."""
 _STRETCH = 256 * 1024
+_MUCH = 16 * 1024 * 1024
+"""Bytes that may wait for a peer before emits are slowed down: a quarter of what may before any is lost, and more than
+one that takes nothing is left with."""
 _PACE = 50_000_000
-"""Bytes a second that a peer takes easily. One that takes nothing slows an emitter down to this, and no further."""
+"""Bytes a second, then: what a peer takes easily."""
 
 
 class AsyncBus(OnMesh, AsyncPubSubManager):  # type: ignore[misc]  # python-socketio is untyped
@@ -34,9 +37,9 @@ class AsyncBus(OnMesh, AsyncPubSubManager):  # type: ignore[misc]  # python-sock
         self._said += self.tell(data)
         if self._said > _STRETCH:
             said, self._said = self._said, 0
-            if self.mesh.waits():
-                # Elsewhere an emitter's thread lets others run; here a few long emits in a row would fill an outbox
-                # before a peer that does read has had the time to.
+            if self.mesh.waiting() > _MUCH:
+                # Elsewhere an emitter's thread lets others run; here long emits in a row would fill an outbox before a
+                # peer that does read has had the time to.
                 await asyncio.sleep(said / _PACE)
                 return
         await self._breathe()
