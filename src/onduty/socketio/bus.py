@@ -134,8 +134,12 @@ class Emitter(PubSubManager):  # type: ignore[misc]  # python-socketio is untype
                 stream = unix.connect(self._folder, BUS + token, _PATIENCE)
             except (unix.Gone, unix.Wedged):
                 continue
+            try:
+                stream.sendall(wire.hello(None))
+            except OSError:  # it has ended since
+                unix.drop(stream)
+                continue
             self._streams[token] = stream
-            stream.sendall(wire.hello(None))
         return list(self._streams)
 
 
