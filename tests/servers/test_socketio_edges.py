@@ -46,7 +46,9 @@ def test_encrypted_connections_are_served_by_their_owners_too(tmp_path: Path, ki
 
         old = server.pids()
         server.server.signal(signal.SIGHUP)
-        eventually(lambda: not set(old) & set(server.pids()), 10, what="the old generation has gone")
+        # New workers begin, old ones end and clients shake hands, all at once: on a busy machine that takes its time.
+        # A handshake that outlasts gunicorn's server ends in gevent with "no attribute 'handle'", and is no matter.
+        eventually(lambda: not set(old) & set(server.pids()), 60, what="the old generation has gone")
         server.is_whole()
         # Who tried to upgrade through a worker that was leaving goes on polling: its bytes would have to be carried.
         many.all(lambda one: one["connected"], what="back after a reload")
