@@ -34,7 +34,7 @@ def join(tmp_path: Path) -> Iterator[Join]:
 
     def new(token: str) -> tuple[Mesh, queue.Queue[bytes]]:
         inbox: queue.Queue[bytes] = queue.Queue()
-        mesh = Mesh(tmp_path, token, inbox, lambda token, count: None)
+        mesh = Mesh(tmp_path, token, inbox, lambda token, count: None, lambda text: None)
         mesh.start()
         joined.append(mesh)
         return mesh, inbox
@@ -42,7 +42,7 @@ def join(tmp_path: Path) -> Iterator[Join]:
     yield new
     for mesh in joined:
         mesh.stop()
-    eventually(lambda: all(mesh._listener.fileno() < 0 for mesh in joined), what="the loops have ended")
+    eventually(lambda: all(mesh._door.listener is None for mesh in joined), what="the loops have ended")
 
 
 def drain(stream: socket.socket) -> int:

@@ -37,12 +37,19 @@ class OnMesh:
     json: Any
     set_server: Callable[[Any], None]
 
-    def join(self, folder: Path, token: str, inbox: Any, dropped: Callable[[str, int], None]) -> None:
+    def join(
+        self,
+        folder: Path,
+        token: str,
+        inbox: Any,
+        dropped: Callable[[str, int], None],
+        hindered: Callable[[str], None],
+    ) -> None:
         """Join the others; what they say comes into ``inbox``."""
         self.host_id = token
         self._home = os.getpid()
         self._inbox = inbox
-        self.mesh = Mesh(folder, token, inbox, dropped)
+        self.mesh = Mesh(folder, token, inbox, dropped, hindered)
         self.mesh.start()
 
     def close(self) -> None:
@@ -63,10 +70,17 @@ class OnMesh:
 class Bus(OnMesh, PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
     """The client manager of one worker. Made when the worker is ready; :meth:`open` comes before ``initialize``."""
 
-    def open(self, folder: Path, token: str, dropped: Callable[[str, int], None], cross: Cross) -> None:
+    def open(
+        self,
+        folder: Path,
+        token: str,
+        dropped: Callable[[str, int], None],
+        hindered: Callable[[str], None],
+        cross: Cross,
+    ) -> None:
         """``set_server`` has been called, so that the inbox is of the kind this server waits on."""
         self._cross = cross
-        self.join(folder, token, self.server.eio.create_queue(), dropped)
+        self.join(folder, token, self.server.eio.create_queue(), dropped, hindered)
 
     def _publish(self, data: dict[str, Any]) -> None:
         self.tell(data, self._cross)

@@ -6,19 +6,20 @@ here for as long as the client does.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from onduty._runtime.threads import spawn, stay_behind
 from onduty.socketio import unix, wire
 from onduty.socketio.client import open_client
+from onduty.socketio.door import Door
 from onduty.socketio.half import Place
 from onduty.socketio.lines import CHUNK, Line
 from onduty.socketio.peers import COUNTER
@@ -40,8 +41,6 @@ class Counter:
     def __init__(
         self, place: Place, serve: Wsgi, wake: Callable[[str], None], ended: Callable[[str | None], None]
     ) -> None:
-        name = COUNTER + place.ids.token
-        self._path = place.folder / name
         self._serve = serve
         self._wake = wake
         self._ended = ended
@@ -49,8 +48,8 @@ class Counter:
         self._look = place.look
         self._home = os.getpid()
         self._over = False
-        self._listener = unix.listen(place.folder, name)
-        self._listener.settimeout(_LOOK_EVERY)
+        self._door = Door(place.folder, COUNTER + place.ids.token, _LOOK_EVERY, place.hindered)
+        self._door.open()
 
     def start(self) -> None:
         spawn("counter", self._accept)
@@ -58,9 +57,8 @@ class Counter:
     def stop(self) -> None:
         """Take nobody any more; who is being served goes on to be. May be called again."""
         self._over = True
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
-        unix.hang_up(self._listener)
+        self._door.unlist()
+        self._door.hang_up()
 
     def serve_socket(self, environ: dict[str, Any], descriptor: int) -> None:
         """Be the web server of one WebSocket, until it ends; ``descriptor`` is closed then."""
@@ -81,23 +79,43 @@ class Counter:
             self._ended(sid_of(environ))
 
     def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except TimeoutError:
-                stay_behind(self._home)
-                self._look()
-                continue
-            except ConnectionAbortedError:
-                continue
-            except OSError as error:
-                if not self._over:
-                    _log.error("this worker can be reached by the others no more: %r", error)
-                return
+        while not self._over:
+            connection = self._next()
             stay_behind(self._home)
-            connection.settimeout(None)
-            unix.adopt(connection)
+            if connection is not None:
+                self._serve_line(connection)
+            elif self._over:
+                return
+            elif self._door.is_lost():
+                _log.error("this worker can be reached by the others no more: its descriptors were closed")
+                return
+            else:
+                self._look()
+                if self._door.is_missing():
+                    self._door.mend()
+
+    def _next(self) -> socket.socket | None:
+        """Who comes next; ``None``: nobody for a moment, or nobody can."""
+        try:
+            if self._door.listener is not None:
+                return self._door.listener.accept()[0]
+        except (TimeoutError, ConnectionAbortedError):
+            return None
+        except OSError as error:
+            if self._over or self._door.is_lost():
+                return None
+            _log.debug("nobody can come now: %r", error)  # no descriptor is free, as a rule
+        time.sleep(_LOOK_EVERY)
+        return None
+
+    def _serve_line(self, connection: socket.socket) -> None:
+        connection.settimeout(None)
+        unix.adopt(connection)
+        try:
             spawn("counter-line", self._attend, connection)
+        except RuntimeError as error:  # no more threads now
+            _log.debug("a line can't be served: %r", error)
+            unix.drop(connection)
 
     def _attend(self, connection: socket.socket) -> None:
         line = Line(connection)

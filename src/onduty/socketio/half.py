@@ -22,9 +22,9 @@ from onduty.socketio.lines import Lines
 class Place:
     """The worker a half is put into.
 
-    ``about`` tells of this worker, ``dropped`` is called by whoever emits when a frame was dropped for a peer, and
-    ``look`` is to be called twice a second: nothing else in a worker that is not on duty would notice that it is to
-    leave.
+    ``about`` tells of this worker, ``dropped`` is called by whoever emits when a frame was dropped for a peer,
+    ``hindered`` with a sentence that says what keeps the others from reaching this worker, and ``look`` is to be called
+    twice a second: nothing else in a worker that is not on duty would notice that it is to leave.
     """
 
     folder: Path
@@ -33,6 +33,7 @@ class Place:
     lines: Lines
     about: Callable[[], dict[str, Any]]
     dropped: Callable[[str, int], None]
+    hindered: Callable[[str], None]
     look: Callable[[], None]
 
 

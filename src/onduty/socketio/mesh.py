@@ -6,7 +6,8 @@
     a peer    ──▶ the loop ──▶ the inbox ──▶ whoever listens
 
 Each pair has two streams, one for each direction. The sender's side ends when the peer is gone; it is forgotten, and a
-socket that refuses is removed. Every few seconds the folder is looked at again, so that whatever was missed is found.
+socket that refuses is removed. Every few seconds the folder is looked at again, so that whatever was missed is found,
+and our own name is put back if it was deleted. Without a free descriptor, or room for our socket, it waits for one.
 
 ``publish`` never waits: what neither the socket nor the outbox takes is dropped for that peer, beyond 8 MiB if it has
 not read for a second, beyond 64 MiB if it is merely slower. The inbox does hold back: when it is full we stop reading,
@@ -28,13 +29,14 @@ from typing import Any
 
 from onduty._runtime.threads import spawn, stay_behind
 from onduty.socketio import unix, wire
+from onduty.socketio.door import LOOK_AGAIN, NO_DESCRIPTOR, Door, passes
 from onduty.socketio.peers import BUS, Outbox, to_meet
 
 _log = logging.getLogger("onduty.socketio")
 
-LOOK_AGAIN = 3.0
 MEETING = 1.0
 """Seconds a starting worker waits at most until those who are there already have connected to it."""
+_PAUSE = 0.5
 STALLED = 1.0
 """Seconds without a byte taken after which a peer counts as one that does not read."""
 CHUNK = 256 * 1024
@@ -45,10 +47,22 @@ INBOX = 2000
 class Mesh:
     """One per worker. ``token`` is its name; ``inbox`` a queue whose reader is told by nobody but :meth:`taken`.
 
-    ``dropped(token, in_all)`` is called by whoever emits, when a frame was dropped for a peer.
+    ``dropped(token, in_all)`` is called by whoever emits, when a frame was dropped for a peer; ``hindered(sentence)``
+    when the others can't reach us for now.
     """
 
-    def __init__(self, folder: Path, token: str, inbox: Any, dropped: Callable[[str, int], None]) -> None:
+    _selector: selectors.BaseSelector
+    _bell: socket.socket
+    _ears: socket.socket
+
+    def __init__(
+        self,
+        folder: Path,
+        token: str,
+        inbox: Any,
+        dropped: Callable[[str, int], None],
+        hindered: Callable[[str], None],
+    ) -> None:
         self._folder = folder
         self._token = token
         self._inbox = inbox
@@ -61,21 +75,22 @@ class Mesh:
         self._heard: set[str] = set()
         self._awaited: set[str] = set()
         self._met = threading.Event()
-        self._selector = selectors.DefaultSelector()
-        self._bell, self._ears = socket.socketpair()
-        for end in (self._bell, self._ears):
-            end.setblocking(False)
-            unix.adopt(end)
-        self._listener = unix.listen(folder, BUS + token)
-        self._listener.setblocking(False)
+        self._door = Door(folder, BUS + token, 0, hindered)
+        self._is_deaf = True
+        self._stands = False
+        self._looked = time.monotonic()
         self.lost_before = 0
         """Frames dropped for peers that are gone by now."""
 
     def start(self) -> None:
-        """Connect to those who are there, and return when they have connected to us, or soon after."""
-        self._selector.register(self._ears, selectors.EVENT_READ, self._rung)
-        self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._look()
+        """Connect to those who are there, and return when they have connected to us, or soon after.
+
+        Raises:
+            OnDutyError, OSError: there can't be a socket in this folder, whatever else happens on this machine.
+        """
+        self._door.open()
+        if self._stand():
+            self._look()
         self._awaited = set(self._peers)
         if self._awaited <= self._heard:
             self._met.set()
@@ -87,8 +102,7 @@ class Mesh:
     def stop(self) -> None:
         """Leave: the name first, so that nobody comes any more. May be called again."""
         self._over = True
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._folder / (BUS + self._token))
+        self._door.unlist()
         self._ring()
 
     def publish(self, data: bytes, to: str | None) -> None:
@@ -124,16 +138,13 @@ class Mesh:
     # The loop
 
     def _run(self) -> None:
-        looked = time.monotonic()
         try:
             while not self._over:
-                ready = self._selector.select(LOOK_AGAIN)
-                stay_behind(self._home)
-                for key, _ in ready:
-                    key.data()
-                if time.monotonic() - looked > LOOK_AGAIN:
-                    looked = time.monotonic()
-                    self._look()
+                if self._stands or self._stand():
+                    self._turn()
+                else:
+                    time.sleep(_PAUSE)
+                    stay_behind(self._home)
         except OSError:
             if not self._over:
                 # Somebody has closed our descriptors; the elector sees it too and gives up its part.
@@ -141,38 +152,87 @@ class Mesh:
         finally:
             self._close()
 
+    def _turn(self) -> None:
+        ready = self._selector.select(LOOK_AGAIN)
+        stay_behind(self._home)
+        for key, _ in ready:
+            key.data()
+        if time.monotonic() - self._looked > LOOK_AGAIN:
+            self._look()
+
+    def _stand(self) -> bool:
+        """Make what the loop waits on; ``False``: there is no descriptor for it now."""
+        made: list[Any] = []
+        try:
+            made.append(selectors.DefaultSelector())
+            made += socket.socketpair()
+        except OSError as error:
+            for one in made:
+                one.close()
+            if not passes(error):
+                raise
+            self._door.tell(error)
+            return False
+        self._selector, self._bell, self._ears = made
+        for end in (self._bell, self._ears):
+            end.setblocking(False)
+            unix.adopt(end)
+        self._selector.register(self._ears, selectors.EVENT_READ, self._rung)
+        self._looked = -LOOK_AGAIN
+        self._stands = True
+        return True
+
     def _close(self) -> None:
         for peer in list(self._peers.values()):
             self._forget(peer)
         for guest in list(self._guests):
             self._dismiss(guest)
-        self._selector.close()
-        for one in (self._listener, self._bell, self._ears):
-            unix.drop(one)
+        self._door.drop()
+        if self._stands:
+            self._selector.close()
+            for one in (self._bell, self._ears):
+                unix.drop(one)
 
     def _ring(self) -> None:
-        with contextlib.suppress(OSError):  # full: it will wake up anyway; closed: it is over
-            self._bell.send(b"!")
+        if self._stands:
+            with contextlib.suppress(OSError):  # full: it will wake up anyway; closed: it is over
+                self._bell.send(b"!")
 
     def _rung(self) -> None:
         with contextlib.suppress(BlockingIOError):
             self._ears.recv(4096)
         if self._full and self._inbox.qsize() < INBOX // 2:
             self._full = False
-            for guest in self._guests:
-                self._selector.register(guest.connection, selectors.EVENT_READ, guest.read)
+            for guest in list(self._guests):
+                self._attend_to(guest)
         for peer in list(self._peers.values()):
             self._attend(peer)
 
     def _look(self) -> None:
-        names = os.listdir(self._folder)
-        for token in to_meet(names, self._token, self._peers):
+        self._looked = time.monotonic()
+        self._listen_again()
+        for token in to_meet(unix.names(self._folder), self._token, self._peers):
             self._meet(token)
+
+    def _listen_again(self) -> None:
+        """When our name was deleted; and after a while without a free descriptor, as perhaps there is one now."""
+        if self._door.is_missing():
+            self._be_deaf()
+            self._door.mend()
+        if self._is_deaf and self._door.listener is not None:
+            self._selector.register(self._door.listener, selectors.EVENT_READ, self._accept)
+            self._is_deaf = False
+
+    def _be_deaf(self) -> None:
+        if not self._is_deaf and self._door.listener is not None:
+            self._selector.unregister(self._door.listener)
+        self._is_deaf = True
 
     def _meet(self, token: str) -> None:
         try:
             connection = unix.connect(self._folder, BUS + token, 0)
-        except (unix.Gone, unix.Wedged, PermissionError) as error:
+        except OSError as error:
+            # Gone, or wedged, or somebody else's; or there is no descriptor, and more of them at the next look.
             _log.debug("no connection to worker %s: %r", token, error)
             return
         peer = _Outgoing(token, connection)
@@ -189,8 +249,14 @@ class Mesh:
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if waits else 0)
         if wanted != peer.watched:
             act = self._selector.modify if peer.watched else self._selector.register
+            try:
+                act(peer.connection, wanted, lambda: self._serve(peer))
+            except OSError as error:
+                if not passes(error):
+                    raise
+                self._forget(peer)  # and meet it anew at the next look
+                return
             peer.watched = wanted
-            act(peer.connection, wanted, lambda: self._serve(peer))
 
     def _serve(self, peer: _Outgoing) -> None:
         peer.look()
@@ -208,10 +274,15 @@ class Mesh:
         unix.drop(peer.connection)
 
     def _accept(self) -> None:
-        while True:
+        while self._door.listener is not None:
             try:
-                connection, _ = self._listener.accept()
+                connection, _ = self._door.listener.accept()
             except (BlockingIOError, ConnectionError):
+                return
+            except OSError as error:
+                if error.errno not in NO_DESCRIPTOR:
+                    raise
+                self._be_deaf()  # until the next look, or it would be readable for ever
                 return
             connection.setblocking(False)
             unix.adopt(connection)
@@ -224,7 +295,15 @@ class Mesh:
             guest = _Incoming(connection, self._hear, self._dismiss, self._receive)
             self._guests.add(guest)
             if not self._full:
-                self._selector.register(connection, selectors.EVENT_READ, guest.read)
+                self._attend_to(guest)
+
+    def _attend_to(self, guest: _Incoming) -> None:
+        try:
+            self._selector.register(guest.connection, selectors.EVENT_READ, guest.read)
+        except OSError as error:
+            if not passes(error):
+                raise
+            self._dismiss(guest)  # it will come again
 
     def _hear(self, token: str | None) -> None:
         if token is not None and token not in self._peers and token != self._token:

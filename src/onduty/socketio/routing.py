@@ -138,6 +138,8 @@ class Router:
         if is_encrypted(client):
             self._carry(environ, client, owner, is_ours=is_ours)
             return
+        if not self._morgue.is_open():
+            return
         if is_ours:
             self._serve_beside(environ, os.dup(client.fileno()))
             self._morgue.bury(client)

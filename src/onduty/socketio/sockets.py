@@ -23,16 +23,28 @@ class Morgue:
     """Keeps the dead socket. One per worker."""
 
     def __init__(self) -> None:
-        self._dead, other = socket.socketpair()
-        other.close()
-        unix.adopt(self._dead)
+        self._dead: socket.socket | None = None
+        self.is_open()
+
+    def is_open(self) -> bool:
+        """Whether anybody can be buried; without a free descriptor not before there is one."""
+        if self._dead is None:
+            try:
+                self._dead, other = socket.socketpair()
+            except OSError:
+                return False
+            other.close()
+            unix.adopt(self._dead)
+        return True
 
     def bury(self, connection: socket.socket) -> None:
         """From now on ``connection`` has nothing to do with its client: it is at its end, and can't be written."""
+        assert self._dead is not None, "is_open() was asked first"
         os.dup2(self._dead.fileno(), connection.fileno(), inheritable=False)
 
     def close(self) -> None:
-        unix.drop(self._dead)
+        if self._dead is not None:
+            unix.drop(self._dead)
 
 
 def is_encrypted(connection: Any) -> bool:

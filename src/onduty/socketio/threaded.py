@@ -29,7 +29,7 @@ class Threaded(Half):
         self._counter.start()
         eio.handle_request = self.router
         bus = Bus()
-        self.share(server, Manager, bus, lambda: bus.open(place.folder, token, place.dropped, cross))
+        self.share(server, Manager, bus, lambda: bus.open(place.folder, token, place.dropped, place.hindered, cross))
 
     def leave(self) -> None:
         self.router.leave()

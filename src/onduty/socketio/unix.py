@@ -46,8 +46,18 @@ def listen(folder: Path, name: str) -> socket.socket:
         os.rename(folder / draft, folder / name)
     except OSError:
         drop(listener)
+        with contextlib.suppress(OSError):
+            os.unlink(folder / draft)  # or the next attempt would find the name taken
         raise
     return listener
+
+
+def names(folder: Path) -> list[str]:
+    """The names in ``folder``; none while it is missing, or can't be looked into."""
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
 
 
 def connect(folder: Path, name: str, timeout: float | None) -> socket.socket:
@@ -104,6 +114,11 @@ def sweep(folder: Path) -> None:
 def adopt(connection: socket.socket) -> None:
     """From now on ``connection`` is let go of in every forked child."""
     forks.keep_from_children(connection.fileno())
+
+
+def is_ours(connection: socket.socket) -> bool:
+    """Whether it is still what it was; somebody may have closed all descriptors, and its number be another file."""
+    return connection.fileno() >= 0 and forks.is_ours(connection.fileno())
 
 
 def drop(connection: socket.socket) -> None:

@@ -24,10 +24,10 @@ from onduty._runtime.lifecycle import Lifecycle
 from onduty._runtime.threads import is_patched
 from onduty.clock import Clock
 from onduty.errors import ConfigError, OnDutyError
-from onduty.folder import prepare
 from onduty.socketio import unix, wire
 from onduty.socketio.bus import FOLDER
 from onduty.socketio.checks import Surroundings, refusals, warnings
+from onduty.socketio.door import make_folder, passes
 from onduty.socketio.half import Half, Place
 from onduty.socketio.ids import Ids
 from onduty.socketio.lines import Lines
@@ -96,17 +96,24 @@ class SocketCrew:
     def _wire(self) -> None:
         server = self._find_server()
         self._check(server)
-        prepare(self._engine.folder)
-        prepare(self._folder)
-        unix.sweep(self._folder)
+        self._make_folder()
         forks.in_child(self._forget)
 
         self._server = server
         self._ids = ids = Ids(server.eio.generate_id)
         server.eio.generate_id = ids.new
         self._lines = lines = Lines(self._folder)
-        place = Place(self._folder, server, ids, lines, self._about, self._dropped, self._life.look)
+        place = Place(self._folder, server, ids, lines, self._about, self._dropped, self._hindered, self._life.look)
         self._half = _half_for(place, self._life.loop())
+
+    def _make_folder(self) -> None:
+        try:
+            make_folder(self._folder)
+            unix.sweep(self._folder)
+        except (OSError, OnDutyError) as error:
+            # Too little room, or no descriptor, is no reason to end a site. Whoever makes a socket there says so.
+            if not passes(error):
+                raise
 
     def _find_server(self) -> Any:
         for name in ("server", "engineio_server"):  # of a flask_socketio.SocketIO, of a socketio.ASGIApp
@@ -149,6 +156,13 @@ class SocketCrew:
             self._told[token] = now
             self._engine.events.emit(ev.EmitsDropped(self._clock.now(), self._engine.settings.name, token, in_all))
 
+    def _hindered(self, text: str) -> None:
+        """Called by mesh and counter, at the same moment if it is for the same reason: then it is told once."""
+        now = time.monotonic()
+        if now - self._told.get(text, -_SAY_AGAIN) >= _SAY_AGAIN:
+            self._told[text] = now
+            self._engine.events.emit(ev.EngineFault(self._clock.now(), self._engine.settings.name, text))
+
     # Asked
 
     def _about(self) -> dict[str, Any]:
@@ -168,7 +182,7 @@ class SocketCrew:
         """Plain data: this worker, and what the others answer within half a second."""
         if self._ids is None or self._half is None or self._lines is None:
             return {}
-        known = sorted(tokens(os.listdir(self._folder), COUNTER) - {self._ids.token})
+        known = sorted(tokens(unix.names(self._folder), COUNTER) - {self._ids.token})
         others = self._lines.ask_all(known, wire.request("ask", {}), _ANSWER_WITHIN)
         workers = [self._about(), *map(json.loads, others.values())]
         return {

@@ -27,11 +27,16 @@ class AsyncBus(OnMesh, AsyncPubSubManager):  # type: ignore[misc]  # python-sock
     """The client manager of one asyncio worker. :meth:`open` comes before ``initialize``."""
 
     def open(
-        self, folder: Path, token: str, dropped: Callable[[str, int], None], loop: asyncio.AbstractEventLoop
+        self,
+        folder: Path,
+        token: str,
+        dropped: Callable[[str, int], None],
+        hindered: Callable[[str], None],
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._busy = 0
         self._said = 0
-        self.join(folder, token, Inbox(loop), dropped)
+        self.join(folder, token, Inbox(loop), dropped, hindered)
 
     async def _publish(self, data: dict[str, Any]) -> None:
         self._said += self.tell(data)

@@ -14,6 +14,7 @@ from typing import Any
 from onduty._runtime.aio import Tasks
 from onduty.socketio import unix, wire
 from onduty.socketio.asgi.streams import Stream
+from onduty.socketio.door import Door
 from onduty.socketio.half import Place
 from onduty.socketio.peers import COUNTER
 
@@ -32,46 +33,65 @@ class Counter:
     """``serve`` is engine.io's own entrance, ``wake`` ends the poll that waits for a session."""
 
     def __init__(self, place: Place, serve: Asgi, wake: Callable[[str], Awaitable[None]]) -> None:
-        name = COUNTER + place.ids.token
-        self._path = place.folder / name
         self._serve = serve
         self._wake = wake
         self._about = place.about
         self._look = place.look
+        self._home = os.getpid()
         self._over = False
-        self._listener = unix.listen(place.folder, name)
-        self._listener.setblocking(False)
+        self._listening: socket.socket | None = None
+        self._door = Door(place.folder, COUNTER + place.ids.token, 0, place.hindered)
+        self._door.open()
 
     def start(self, tasks: Tasks) -> None:
         self._tasks = tasks
-        tasks.submit(self._accept())
         tasks.submit(self._look_about())
 
     def unlist(self) -> None:
         """From now on nobody comes any more; what is being served goes on. May be called again, and from any thread."""
         self._over = True
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path)
+        self._door.unlist()
 
     async def _look_about(self) -> None:
-        while True:
-            self._look()
-            await asyncio.sleep(_LOOK_EVERY)
-
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
         try:
-            while True:
-                try:
-                    connection, _ = await loop.sock_accept(self._listener)
-                except ConnectionAbortedError:
-                    continue
-                unix.adopt(connection)
-                self._tasks.submit(self._attend(connection))
-        except OSError as error:
-            _log.error("this worker can be reached by the others no more: %r", error)
+            while not self._door.is_lost():
+                if self._door.is_missing():
+                    self._be_deaf()
+                    self._door.mend()
+                self._listen()
+                self._look()
+                await asyncio.sleep(_LOOK_EVERY)
+            _log.error("this worker can be reached by the others no more: its descriptors were closed")
         finally:
-            unix.drop(self._listener)
+            if os.getpid() == self._home:  # a forked child that throws this task away shares the loop's descriptors
+                self._be_deaf()
+                self._door.drop()
+
+    def _listen(self) -> None:
+        """After a while without a free descriptor, too: perhaps there is one now."""
+        if self._listening is None and self._door.listener is not None:
+            asyncio.get_running_loop().add_reader(self._door.listener, self._accept)
+            self._listening = self._door.listener
+
+    def _be_deaf(self) -> None:
+        listening, self._listening = self._listening, None
+        if listening is not None:
+            with contextlib.suppress(RuntimeError, OSError, ValueError):  # the loop has ended, or it was closed
+                self._tasks.loop.remove_reader(listening)
+
+    def _accept(self) -> None:
+        while self._listening is not None:
+            try:
+                connection, _ = self._listening.accept()
+            except (BlockingIOError, ConnectionError):
+                return
+            except OSError as error:
+                _log.debug("nobody can come now: %r", error)  # no descriptor is free, as a rule
+                self._be_deaf()  # until the next look, or it would be readable for ever
+                return
+            connection.setblocking(False)
+            unix.adopt(connection)
+            self._tasks.submit(self._attend(connection))
 
     async def _attend(self, connection: socket.socket) -> None:
         stream = await Stream.over(connection)

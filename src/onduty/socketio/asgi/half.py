@@ -47,7 +47,11 @@ class OnLoop(Half):
         eio.handle_request = self.router
         bus = AsyncBus()
         self.share(
-            server, AsyncManager, bus, lambda: bus.open(place.folder, token, place.dropped, loop), self._tasks.call
+            server,
+            AsyncManager,
+            bus,
+            lambda: bus.open(place.folder, token, place.dropped, place.hindered, loop),
+            self._tasks.call,
         )
 
     def leave(self) -> None:
