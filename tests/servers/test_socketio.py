@@ -145,7 +145,8 @@ def test_reloads_bring_all_clients_to_the_new_workers(server: SioSite, many: Cli
         many.all(lambda one: one["connected"] and one["upgraded"], what="back after a reload")
         server.get("/emit", event=f"reload {number}")
         many.received(f"reload {number}", 1)
-        assert took < 10
+        # Gunicorn would wait 30 s for a WebSocket. Whoever is on duty waits for a new worker, as long as that takes.
+        assert took < 20
     assert not set(many.owners()) & set(old)
 
 

@@ -46,7 +46,7 @@ def test_encrypted_connections_are_served_by_their_owners_too(tmp_path: Path, ki
 
         old = server.pids()
         server.server.signal(signal.SIGHUP)
-        # New workers begin, old ones end and clients shake hands, all at once: on a busy machine that takes its time.
+        # Whoever is on duty stays until a new worker can go on duty, and on a busy machine that takes a while.
         # A handshake that outlasts gunicorn's server ends in gevent with "no attribute 'handle'", and is no matter.
         eventually(lambda: not set(old) & set(server.pids()), 60, what="the old generation has gone")
         server.is_whole()
