@@ -40,6 +40,9 @@ _PAUSE = 0.5
 STALLED = 1.0
 """Seconds without a byte taken after which a peer counts as one that does not read."""
 CHUNK = 256 * 1024
+"""Bytes to send at once."""
+MOUTHFUL = 64 * 1024
+"""Bytes to read at once. For 128 KiB and more malloc maps new pages (mallopt(3)), at ten times the price of a read."""
 INBOX = 2000
 """Messages that may wait to be handled here before we stop reading."""
 
@@ -417,7 +420,7 @@ class _Incoming:
 
     def read(self) -> None:
         try:
-            data = self.connection.recv(CHUNK)
+            data = self.connection.recv(MOUTHFUL)
             frames = self._splitter.feed(data)
             if frames and not self._greeted:
                 self._greeted = True
