@@ -64,7 +64,7 @@ class Side:
 
 
 def run(quick: bool) -> Report:
-    rounds = 4 if quick else 16
+    rounds = 4 if quick else 12
     about = versions("redis-server")
     rows = []
     for kind in ("gthread", "gevent"):

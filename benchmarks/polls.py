@@ -31,7 +31,7 @@ LIMIT = 1.2
 
 
 def run(quick: bool) -> Report:
-    rounds, times = (5, 200) if quick else (15, 500)
+    rounds, times = (5, 200) if quick else (11, 300)
     about = versions("nginx")
     rows = []
     for kind in ("gthread", "gevent"):

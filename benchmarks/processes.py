@@ -116,11 +116,11 @@ class Gunicorn:
             )
 
     def wait_ready(self) -> None:
-        """Every worker serves."""
+        """Every worker serves. The first server of a run compiles all it imports, in each of its workers."""
         since = 0
         for _ in range(self.workers):
             try:
-                ready = self.bell.wait(lambda one: one["what"] == "ready", since)
+                ready = self.bell.wait(lambda one: one["what"] == "ready", since, 90)
             except TimeoutError:
                 raise RuntimeError(self.log.read_text(errors="replace")[-2000:]) from None
             since = self.bell.heard.index(ready) + 1
