@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import cache
 from types import FrameType
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -301,10 +302,14 @@ def _jitter(jitter: float | timedelta, every_us: int) -> float:
 
 
 def _reminder(app: Any, name: str, events: ev.Events) -> Callable[[ev.TermBegan], None]:
-    def remind(event: ev.TermBegan) -> None:
+    @cache
+    def made() -> Callable[[ev.TermBegan], None]:
         from onduty.socketio.reminder import Reminder  # here: most workers never lead
 
-        Reminder(app, name, lambda: lifecycle.workers, events.emit)(event)
+        return Reminder(app, name, lambda: lifecycle.workers, events.emit)
+
+    def remind(event: ev.TermBegan) -> None:
+        made()(event)
 
     return remind
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from flask import Flask
 
+from onduty import OnDuty
+from onduty import events as ev
+from onduty._runtime.lifecycle import lifecycle
 from onduty.socketio.checks import Surroundings, forgotten, refusals, warnings
 
 GOOD = Surroundings(
@@ -92,3 +97,20 @@ def test_a_forgotten_socketio_is_named_with_the_line_to_type() -> None:
 def test_nobody_is_reminded_who_needs_no_reminding(extensions: dict[str, Any], workers: int | None) -> None:
     """No Socket.IO, one worker, or a message queue of their own."""
     assert forgotten(extensions, workers) is None
+
+
+def test_who_forgot_is_reminded_once_however_often_this_worker_goes_on_duty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the worker on duty alone, and not again at each take-over."""
+    app = Flask("forgetful")
+    app.extensions["socketio"] = SimpleNamespace(server_options={})
+    duty = OnDuty(app, dir=tmp_path)
+    heard: list[ev.Advice] = []
+    duty.on(ev.Advice)(heard.append)
+    monkeypatch.setattr(lifecycle, "workers", 4)
+
+    for term in (1, 2):
+        duty._events.emit(ev.TermBegan(0, "forgetful", term))
+
+    assert ["OnDuty(app, socketio=socketio)" in advice.text for advice in heard] == [True]

@@ -29,7 +29,7 @@ from onduty.socketio.door import Door, passes
 from onduty.socketio.half import Place
 from onduty.socketio.ids import Ids
 from onduty.socketio.lines import Lines
-from onduty.socketio.mesh import Mesh
+from onduty.socketio.mesh import Mesh, Seat
 from onduty.socketio.sockets import Morgue
 from support.waiting import eventually, throughout
 
@@ -67,7 +67,7 @@ def join(folder: Path, said: list[str]) -> Iterator[Join]:
 
     def new(token: str) -> tuple[Mesh, queue.Queue[bytes]]:
         inbox: queue.Queue[bytes] = queue.Queue()
-        made = Mesh(folder, token, inbox, lambda token, count: None, said.append)
+        made = Mesh(Seat(folder, token, lambda token, count: None, said.append), inbox)
         joined.append(made)
         made.start()
         return made, inbox
@@ -87,7 +87,9 @@ def serve(request: pytest.FixtureRequest, folder: Path, said: list[str]) -> Iter
 
     def start() -> str:
         ids = Ids(lambda: "x")
-        place: Any = Place(folder, None, ids, Lines(folder), dict, lambda *_: None, said.append, lambda: None)
+        place: Any = Place(
+            Seat(folder, ids.token, lambda *_: None, said.append), None, ids, Lines(folder), dict, lambda: None
+        )
         ends.append(_threaded(place) if loop is None else _looped(place, loop))
         return ids.token
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from onduty.socketio import unix, wire
-from onduty.socketio.mesh import Mesh, _Outgoing
+from onduty.socketio.ends import Outgoing
+from onduty.socketio.mesh import Mesh, Seat
 from support.waiting import eventually
 
 ONE, TWO = "oneoneon", "twotwotw"
@@ -19,11 +20,11 @@ Join = Callable[[str], "tuple[Mesh, queue.Queue[bytes]]"]
 
 
 @pytest.fixture
-def peer() -> Iterator[tuple[_Outgoing, socket.socket]]:
+def peer() -> Iterator[tuple[Outgoing, socket.socket]]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
-    yield _Outgoing(ONE, ours), theirs
+    yield Outgoing(ONE, ours), theirs
     ours.close()
     theirs.close()
 
@@ -34,7 +35,7 @@ def join(tmp_path: Path) -> Iterator[Join]:
 
     def new(token: str) -> tuple[Mesh, queue.Queue[bytes]]:
         inbox: queue.Queue[bytes] = queue.Queue()
-        mesh = Mesh(tmp_path, token, inbox, lambda token, count: None, lambda text: None)
+        mesh = Mesh(Seat(tmp_path, token, lambda token, count: None, lambda text: None), inbox)
         mesh.start()
         joined.append(mesh)
         return mesh, inbox
@@ -55,7 +56,7 @@ def drain(stream: socket.socket) -> int:
 
 
 def test_an_emit_between_the_loops_last_write_and_its_look_is_not_left_behind(
-    peer: tuple[_Outgoing, socket.socket],
+    peer: tuple[Outgoing, socket.socket],
 ) -> None:
     """The loop has written all, another emit fills the socket again, and only then the loop looks: it must wait on."""
     outgoing, theirs = peer
@@ -73,7 +74,7 @@ def test_an_emit_between_the_loops_last_write_and_its_look_is_not_left_behind(
     assert outgoing.attended()
 
 
-def test_the_loop_is_woken_once_for_many_emits(peer: tuple[_Outgoing, socket.socket]) -> None:
+def test_the_loop_is_woken_once_for_many_emits(peer: tuple[Outgoing, socket.socket]) -> None:
     outgoing, theirs = peer
     for _ in range(5):
         outgoing.send(b"x" * 1_000_000)

@@ -22,7 +22,7 @@ from socketio import PubSubManager
 
 from onduty._runtime.crossing import Cross, here
 from onduty.socketio import unix, wire
-from onduty.socketio.mesh import Mesh
+from onduty.socketio.mesh import Mesh, Seat
 from onduty.socketio.peers import BUS, addressee, tokens
 
 _PATIENCE = 1.0
@@ -37,19 +37,12 @@ class OnMesh:
     json: Any
     set_server: Callable[[Any], None]
 
-    def join(
-        self,
-        folder: Path,
-        token: str,
-        inbox: Any,
-        dropped: Callable[[str, int], None],
-        hindered: Callable[[str], None],
-    ) -> None:
+    def join(self, seat: Seat, inbox: Any) -> None:
         """Join the others; what they say comes into ``inbox``."""
-        self.host_id = token
+        self.host_id = seat.token
         self._home = os.getpid()
         self._inbox = inbox
-        self.mesh = Mesh(folder, token, inbox, dropped, hindered)
+        self.mesh = Mesh(seat, inbox)
         self.mesh.start()
 
     def close(self) -> None:
@@ -70,17 +63,10 @@ class OnMesh:
 class Bus(OnMesh, PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
     """The client manager of one worker. Made when the worker is ready; :meth:`open` comes before ``initialize``."""
 
-    def open(
-        self,
-        folder: Path,
-        token: str,
-        dropped: Callable[[str, int], None],
-        hindered: Callable[[str], None],
-        cross: Cross,
-    ) -> None:
+    def open(self, seat: Seat, cross: Cross) -> None:
         """``set_server`` has been called, so that the inbox is of the kind this server waits on."""
         self._cross = cross
-        self.join(folder, token, self.server.eio.create_queue(), dropped, hindered)
+        self.join(seat, self.server.eio.create_queue())
 
     def _publish(self, data: dict[str, Any]) -> None:
         self.tell(data, self._cross)

@@ -48,7 +48,7 @@ class Counter:
         self._look = place.look
         self._home = os.getpid()
         self._over = False
-        self._door = Door(place.folder, COUNTER + place.ids.token, _LOOK_EVERY, place.hindered)
+        self._door = Door(place.seat.folder, COUNTER + place.seat.token, _LOOK_EVERY, place.seat.hindered)
         self._door.open()
 
     def start(self) -> None:

@@ -9,31 +9,28 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from onduty._runtime.crossing import Cross, here
 from onduty.socketio.bus import OnMesh
 from onduty.socketio.ids import Ids
 from onduty.socketio.lines import Lines
+from onduty.socketio.mesh import Seat
 
 
 @dataclass(frozen=True)
 class Place:
     """The worker a half is put into.
 
-    ``about`` tells of this worker, ``dropped`` is called by whoever emits when a frame was dropped for a peer,
-    ``hindered`` with a sentence that says what keeps the others from reaching this worker, and ``look`` is to be called
-    twice a second: nothing else in a worker that is not on duty would notice that it is to leave.
+    ``about`` tells of this worker, and ``look`` is to be called twice a second: nothing else in a worker that is not on
+    duty would notice that it is to leave.
     """
 
-    folder: Path
+    seat: Seat
     server: Any
     ids: Ids
     lines: Lines
     about: Callable[[], dict[str, Any]]
-    dropped: Callable[[str, int], None]
-    hindered: Callable[[str], None]
     look: Callable[[], None]
 
 

@@ -25,60 +25,57 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from onduty._runtime.threads import spawn, stay_behind
 from onduty.socketio import unix, wire
 from onduty.socketio.door import LOOK_AGAIN, NO_DESCRIPTOR, Door, passes
-from onduty.socketio.peers import BUS, Outbox, to_meet
+from onduty.socketio.ends import Incoming, Outgoing
+from onduty.socketio.peers import BUS, to_meet
 
 _log = logging.getLogger("onduty.socketio")
 
 MEETING = 1.0
 """Seconds a starting worker waits at most until those who are there already have connected to it."""
 _PAUSE = 0.5
-STALLED = 1.0
-"""Seconds without a byte taken after which a peer counts as one that does not read."""
-CHUNK = 256 * 1024
-"""Bytes to send at once."""
-MOUTHFUL = 64 * 1024
-"""Bytes to read at once. For 128 KiB and more malloc maps new pages (mallopt(3)), at ten times the price of a read."""
 INBOX = 2000
 """Messages that may wait to be handled here before we stop reading."""
 
 
-class Mesh:
-    """One per worker. ``token`` is its name; ``inbox`` a queue whose reader is told by nobody but :meth:`taken`.
+class Seat(NamedTuple):
+    """Where a worker takes part: under the name ``token``, in ``folder``.
 
     ``dropped(token, in_all)`` is called by whoever emits, when a frame was dropped for a peer; ``hindered(sentence)``
     when the others can't reach us for now.
     """
 
+    folder: Path
+    token: str
+    dropped: Callable[[str, int], None]
+    hindered: Callable[[str], None]
+
+
+class Mesh:
+    """One per worker. ``inbox``: a queue whose reader is told by nobody but :meth:`taken`."""
+
     _selector: selectors.BaseSelector
     _bell: socket.socket
     _ears: socket.socket
 
-    def __init__(
-        self,
-        folder: Path,
-        token: str,
-        inbox: Any,
-        dropped: Callable[[str, int], None],
-        hindered: Callable[[str], None],
-    ) -> None:
-        self._folder = folder
-        self._token = token
+    def __init__(self, seat: Seat, inbox: Any) -> None:
+        self._folder = seat.folder
+        self._token = seat.token
         self._inbox = inbox
-        self._dropped = dropped
+        self._dropped = seat.dropped
         self._home = os.getpid()
         self._over = False
-        self._peers: dict[str, _Outgoing] = {}
-        self._guests: set[_Incoming] = set()
+        self._peers: dict[str, Outgoing] = {}
+        self._guests: set[Incoming] = set()
         self._full = False
         self._heard: set[str] = set()
         self._awaited: set[str] = set()
         self._met = threading.Event()
-        self._door = Door(folder, BUS + token, 0, hindered)
+        self._door = Door(seat.folder, BUS + seat.token, 0, seat.hindered)
         self._is_deaf = True
         self._stands = False
         self._looked = time.monotonic()
@@ -238,12 +235,12 @@ class Mesh:
             # Gone, or wedged, or somebody else's; or there is no descriptor, and more of them at the next look.
             _log.debug("no connection to worker %s: %r", token, error)
             return
-        peer = _Outgoing(token, connection)
+        peer = Outgoing(token, connection)
         peer.send(wire.hello(self._token))
         self._peers[token] = peer
         self._attend(peer)
 
-    def _attend(self, peer: _Outgoing) -> None:
+    def _attend(self, peer: Outgoing) -> None:
         """Wait for what this peer's state asks for."""
         waits = peer.attended()
         if peer.is_dead:
@@ -261,12 +258,12 @@ class Mesh:
                 return
             peer.watched = wanted
 
-    def _serve(self, peer: _Outgoing) -> None:
+    def _serve(self, peer: Outgoing) -> None:
         peer.look()
         peer.push()
         self._attend(peer)
 
-    def _forget(self, peer: _Outgoing) -> None:
+    def _forget(self, peer: Outgoing) -> None:
         if self._peers.get(peer.token) is peer:
             del self._peers[peer.token]
             self.lost_before += peer.outbox.dropped
@@ -295,12 +292,12 @@ class Mesh:
                 _log.warning("refused on the bus: %s", error)
                 unix.drop(connection)
                 continue
-            guest = _Incoming(connection, self._hear, self._dismiss, self._receive)
+            guest = Incoming(connection, self._hear, self._dismiss, self._receive)
             self._guests.add(guest)
             if not self._full:
                 self._attend_to(guest)
 
-    def _attend_to(self, guest: _Incoming) -> None:
+    def _attend_to(self, guest: Incoming) -> None:
         try:
             self._selector.register(guest.connection, selectors.EVENT_READ, guest.read)
         except OSError as error:
@@ -327,113 +324,8 @@ class Mesh:
                 self._selector.unregister(guest.connection)
             self.taken()  # the reader may have taken all of it before it could see that it is full
 
-    def _dismiss(self, guest: _Incoming) -> None:
+    def _dismiss(self, guest: Incoming) -> None:
         self._guests.discard(guest)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(guest.connection)
         unix.drop(guest.connection)
-
-
-class _Outgoing:
-    """Our stream to one peer. Written by whoever emits and by the loop, hence the lock; never blocking."""
-
-    def __init__(self, token: str, connection: socket.socket) -> None:
-        self.token = token
-        self.connection = connection
-        self.outbox = Outbox()
-        self.watched = 0
-        self.is_dead = False
-        self._moved = 0.0
-        """When it last took something, or when something began to wait."""
-        self._asked = False
-        """The loop knows, or will at its next turn, that there is something to do here."""
-        self._lock = threading.Lock()
-
-    def asks_for_the_loop(self) -> bool:
-        """Whether the loop has to be woken for this peer; true for one caller only, until it has attended to it.
-
-        Told under the lock, as :meth:`attended` is: between the loop's last look and its falling asleep nothing may be
-        left behind.
-        """
-        with self._lock:
-            asks = not self._asked and (self.outbox.waiting > 0 or self.is_dead)
-            self._asked = self._asked or asks
-            return asks
-
-    def attended(self) -> bool:
-        """The loop has looked; whether it has to wait until more can be written."""
-        with self._lock:
-            self._asked = self.outbox.waiting > 0
-            return self._asked
-
-    def send(self, data: bytes) -> bool:
-        """``False``: dropped. What is put behind a dead connection goes with it."""
-        with self._lock:
-            if not self.outbox.waiting:
-                self._moved = time.monotonic()
-            if not self.outbox.add(data, stalled=time.monotonic() - self._moved > STALLED):
-                return False
-            # Also when others wait before it: a greenlet that emits in a tight loop does not let the loop turn.
-            self._write()
-            return True
-
-    def push(self) -> None:
-        with self._lock:
-            self._write()
-
-    def look(self) -> None:
-        """A peer never answers on this stream: what can be read is its end."""
-        try:
-            self.is_dead = self.is_dead or not self.connection.recv(1)
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.is_dead = True
-
-    def _write(self) -> None:
-        try:
-            while self.outbox.waiting and not self.is_dead:
-                self.outbox.sent(self.connection.send(self.outbox.next(CHUNK)))
-                self._moved = time.monotonic()
-        except BlockingIOError:
-            pass
-        except OSError:
-            self.is_dead = True
-
-
-class _Incoming:
-    """A peer's stream to us, or an emitter's."""
-
-    def __init__(
-        self,
-        connection: socket.socket,
-        hear: Callable[[str | None], None],
-        dismiss: Callable[[_Incoming], None],
-        receive: Callable[[bytes], None],
-    ) -> None:
-        self.connection = connection
-        self._hear = hear
-        self._dismiss = dismiss
-        self._receive = receive
-        self._splitter = wire.Splitter()
-        self._greeted = False
-
-    def read(self) -> None:
-        try:
-            data = self.connection.recv(MOUTHFUL)
-            frames = self._splitter.feed(data)
-            if frames and not self._greeted:
-                self._greeted = True
-                self._hear(wire.read_hello(frames.pop(0)))
-        except BlockingIOError:
-            return
-        except wire.NotOurs as error:
-            _log.warning("a stranger on the bus: %s", error)
-            self._dismiss(self)
-            return
-        except OSError:
-            data, frames = b"", []
-        for payload in frames:
-            self._receive(payload)
-        if not data:
-            self._dismiss(self)

@@ -18,7 +18,7 @@ class Threaded(Half):
         from socketio import Manager
 
         self._server = server = place.server
-        eio, token = server.eio, place.ids.token
+        eio = server.eio
         cross = into_this_loop() if server.async_mode == "gevent" else here
         if cross is not here:
             send_packet = eio.send_packet
@@ -29,7 +29,7 @@ class Threaded(Half):
         self._counter.start()
         eio.handle_request = self.router
         bus = Bus()
-        self.share(server, Manager, bus, lambda: bus.open(place.folder, token, place.dropped, place.hindered, cross))
+        self.share(server, Manager, bus, lambda: bus.open(place.seat, cross))
 
     def leave(self) -> None:
         self.router.leave()

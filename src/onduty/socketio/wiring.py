@@ -31,6 +31,7 @@ from onduty.socketio.door import make_folder, passes
 from onduty.socketio.half import Half, Place
 from onduty.socketio.ids import Ids
 from onduty.socketio.lines import Lines
+from onduty.socketio.mesh import Seat
 from onduty.socketio.peers import COUNTER, tokens
 
 _SAY_AGAIN = 10.0
@@ -103,7 +104,8 @@ class SocketCrew:
         self._ids = ids = Ids(server.eio.generate_id)
         server.eio.generate_id = ids.new
         self._lines = lines = Lines(self._folder)
-        place = Place(self._folder, server, ids, lines, self._about, self._dropped, self._hindered, self._life.look)
+        seat = Seat(self._folder, ids.token, self._dropped, self._hindered)
+        place = Place(seat, server, ids, lines, self._about, self._life.look)
         self._half = _half_for(place, self._life.loop())
 
     def _make_folder(self) -> None:

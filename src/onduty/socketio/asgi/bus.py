@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import AsyncIterator
 from typing import Any
 
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
 from onduty.socketio.bus import OnMesh
+from onduty.socketio.mesh import Seat
 
 _BREATH = 16
 """Messages in a row before others have their turn on the loop."""
@@ -26,17 +26,10 @@ _PACE = 50_000_000
 class AsyncBus(OnMesh, AsyncPubSubManager):  # type: ignore[misc]  # python-socketio is untyped
     """The client manager of one asyncio worker. :meth:`open` comes before ``initialize``."""
 
-    def open(
-        self,
-        folder: Path,
-        token: str,
-        dropped: Callable[[str, int], None],
-        hindered: Callable[[str], None],
-        loop: asyncio.AbstractEventLoop,
-    ) -> None:
+    def open(self, seat: Seat, loop: asyncio.AbstractEventLoop) -> None:
         self._busy = 0
         self._said = 0
-        self.join(folder, token, Inbox(loop), dropped, hindered)
+        self.join(seat, Inbox(loop))
 
     async def _publish(self, data: dict[str, Any]) -> None:
         self._said += self.tell(data)

@@ -40,7 +40,7 @@ class Counter:
         self._home = os.getpid()
         self._over = False
         self._listening: socket.socket | None = None
-        self._door = Door(place.folder, COUNTER + place.ids.token, 0, place.hindered)
+        self._door = Door(place.seat.folder, COUNTER + place.seat.token, 0, place.seat.hindered)
         self._door.open()
 
     def start(self, tasks: Tasks) -> None:

@@ -38,21 +38,15 @@ class OnLoop(Half):
 
         self._server = server = place.server
         self._tasks = Tasks(loop)
-        eio, token = server.eio, place.ids.token
+        eio = server.eio
         serve = _upgrading_or_not(eio, eio.handle_request)
-        self._streams = Streams(place.folder)
+        self._streams = Streams(place.seat.folder)
         self.router = Router(self._streams, place.ids, eio, serve)
         self._counter = Counter(place, serve, self._wake)
         self._counter.start(self._tasks)
         eio.handle_request = self.router
         bus = AsyncBus()
-        self.share(
-            server,
-            AsyncManager,
-            bus,
-            lambda: bus.open(place.folder, token, place.dropped, place.hindered, loop),
-            self._tasks.call,
-        )
+        self.share(server, AsyncManager, bus, lambda: bus.open(place.seat, loop), self._tasks.call)
 
     def leave(self) -> None:
         self._tasks.call(self.router.leave, self._tasks)
