@@ -62,3 +62,22 @@ class StoreUnavailable(OnDutyError):
 
     Behave as a standby and ask again later.
     """
+
+
+class JournalBusy(StoreUnavailable):
+    """Another process held the journal for as long as this call may wait; nothing was written.
+
+    A request waits 1 s. Repeat it with the same id: should it have been written after all, that is harmless.
+    """
+
+
+class JournalDamaged(StoreUnavailable):
+    """What lies where the journal should be is not one: malformed, or the file of another program.
+
+    ``kind`` is ``"damaged"`` or ``"foreign"``. A standby waits; the leader sets the file aside
+    (``Journal.set_aside``) and goes on with a new one.
+    """
+
+    def __init__(self, message: str, kind: str = "damaged") -> None:
+        super().__init__(message)
+        self.kind = kind

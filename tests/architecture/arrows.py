@@ -47,7 +47,7 @@ TABLE: dict[str, Row] = {
     # ports, and what stands behind them
     ".election": row(*FACTS),
     ".election.*": row(*FACTS, ".election", ".election.*"),
-    ".journal": row(*FACTS),
+    ".journal": row(*FACTS, ".journal.entries"),
     ".journal.*": row(*FACTS, ".journal", ".journal.*"),
     # the engine room; in a patched worker gevent is loaded already, and offers the way out of its loop
     "._runtime": row(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onduty.errors import StoreUnavailable
-from onduty.journal import Claim, Finish, Outcome
+from onduty.journal import Claim, Finish, Mark, Outcome
 from onduty.journal.memory import MemoryJournal
 from onduty.process import this_process
 
@@ -20,7 +20,7 @@ def test_it_remembers_the_newest_rows_and_every_mark() -> None:
 
     assert [record.run_id for record in journal.recent()] == ["r10", "r9", "r8"]
     assert journal.get("r7") is None
-    assert journal.marks() == {"task": 10}
+    assert journal.marks() == {("task", ""): Mark(10, None)}
     assert journal.write(term, [_claim(2)]) == [False]
 
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from onduty.errors import ConfigError, StoreUnavailable
-from onduty.journal import Begin, Claim, Finish, Lost, Outcome
+from onduty.errors import ConfigError, JournalDamaged, StoreUnavailable
+from onduty.journal import Begin, Claim, Finish, Lost, Mark, Outcome
 from onduty.journal.sqlite import SqliteJournal
 from onduty.journal.sqlite_file import CHECKPOINT_AFTER
 from onduty.process import this_process
@@ -241,7 +241,7 @@ def test_a_database_of_another_program_is_refused(path: Path) -> None:
     other.commit()
     other.close()
 
-    with pytest.raises(ConfigError, match="another program"):
+    with pytest.raises(JournalDamaged, match="another program"):
         SqliteJournal(path).open(this_process())
 
 
@@ -249,7 +249,7 @@ def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
     """With the path, and what to do with it."""
     path.write_bytes(b"not a database at all" * 100)
 
-    with pytest.raises(ConfigError, match=r"journal\.sqlite3 is not a journal or is damaged.*move the file away"):
+    with pytest.raises(JournalDamaged, match=r"journal\.sqlite3 is not a journal or is damaged.*move the file away"):
         SqliteJournal(path).open(this_process())
 
 
@@ -260,7 +260,7 @@ def test_a_journal_that_was_cut_short_is_refused(journal: SqliteJournal, path: P
     journal.close()
     os.truncate(path, length)
 
-    with pytest.raises(ConfigError, match=r"journal\.sqlite3 is not a journal or is damaged.*move the file away"):
+    with pytest.raises(JournalDamaged, match=r"journal\.sqlite3 is not a journal or is damaged.*move the file away"):
         journal.open(this_process())
 
 
@@ -275,7 +275,7 @@ def test_damage_found_later_leaves_a_clear_error(journal: SqliteJournal, path: P
         file.write(b"\xa5" * (size // 2))
     journal.open(this_process())
 
-    with pytest.raises(StoreUnavailable, match=r"journal\.sqlite3.*malformed.*move the file away"):
+    with pytest.raises(JournalDamaged, match=r"journal\.sqlite3.*malformed.*move the file away"):
         journal.prune(0, NOW)
 
 
@@ -359,7 +359,7 @@ def test_a_new_journal_is_safe_from_the_end_of_the_old_one(journal: SqliteJourna
 
     assert successor.write(term, [Claim("a", "task", 1, NOW)]) == [True]
     journal.open(this_process())
-    assert journal.marks() == {"task": 1}
+    assert journal.marks() == {("task", ""): Mark(1, None)}
     successor.close()
     assert journal.unfinished()[0].term == term
 

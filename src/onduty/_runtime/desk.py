@@ -23,7 +23,7 @@ from onduty._runtime.runner import TIMED_OUT
 from onduty._runtime.term import Term
 from onduty.clock import SECOND, Clock
 from onduty.events import Events
-from onduty.journal import Begin, Claim, Entry, Finish, Outcome, Passed, RunRecord, Seen
+from onduty.journal import Begin, Claim, Entry, Finish, Mark, Outcome, Passed, RunRecord, Seen
 from onduty.schedules import Slots
 
 SERVICE_BACKOFF = 60.0
@@ -69,11 +69,12 @@ class Desk:
 
     # What a term begins with
 
-    def open_agenda(self, marks: Mapping[str, int]) -> None:
+    def open_agenda(self, marks: Mapping[tuple[str, str], Mark]) -> None:
         self.agenda = Agenda(self._clock.now())
         for name, lane in self._lanes.items():
             if lane.schedule is not None:
-                seen = self.agenda.add(name, lane.schedule, lane.declared.options, marks.get(name))
+                mark = marks.get((name, ""))
+                seen = self.agenda.add(name, lane.schedule, lane.declared.options, mark.slot if mark else None)
                 if seen is not None:
                     self.steps.append((Seen(name, seen), "note", None))
 

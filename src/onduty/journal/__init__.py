@@ -1,118 +1,66 @@
-"""The port to the durable record of slots, runs, state and terms.
+"""The port to the durable record of slots, runs, state, requests and terms.
 
-A journal is the second defence for "once": whoever leads, a run starts only after :class:`Claim` was
-accepted, and it is accepted once per (task, slot) for ever, and only for a slot later than the task's mark. Every
-write carries the term of its writer, and the journal refuses a term that is not its newest.
+A journal is the second defence for "once": whoever leads, a run starts only after :class:`Claim` was accepted, and it
+is accepted once per (task, schedule, slot) for ever, and only for a slot later than the schedule's mark. Every entry
+carries the term of its writer, and the journal refuses a term that is not its newest.
+
+What people ask for (a trigger, a pause, a dynamic schedule) carries no term: any process may write it, in a short
+transaction of its own, and the leader finds it there.
 
 Not promised: that the *effect* of a run happens once. A machine can die between the effect and the row.
 """
 
-# Annotations are evaluated here: a named tuple compiles each one that is text, 0.1 ms a class in every worker.
+# Annotations are evaluated here, for the reason given in ``entries``.
 from collections.abc import Sequence
-from enum import Enum
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from onduty.journal.entries import Again as Again
+from onduty.journal.entries import Answered as Answered
+from onduty.journal.entries import Begin as Begin
+from onduty.journal.entries import Claim as Claim
+from onduty.journal.entries import Entry as Entry
+from onduty.journal.entries import Era as Era
+from onduty.journal.entries import Finish as Finish
+from onduty.journal.entries import Lost as Lost
+from onduty.journal.entries import Note as Note
+from onduty.journal.entries import Outcome as Outcome
+from onduty.journal.entries import Passed as Passed
+from onduty.journal.entries import Renamed as Renamed
+from onduty.journal.entries import Seen as Seen
 from onduty.process import ProcessId
 
-__all__ = ["Begin", "Claim", "Entry", "Finish", "Journal", "Lost", "Outcome", "Passed", "RunRecord", "Seen"]
+__all__ = [
+    "Again",
+    "Answered",
+    "Begin",
+    "Claim",
+    "Dynamic",
+    "Entry",
+    "Era",
+    "Finish",
+    "Journal",
+    "Lost",
+    "Mark",
+    "Note",
+    "Outcome",
+    "Passed",
+    "Renamed",
+    "Request",
+    "RunRecord",
+    "Seen",
+]
 
-
-class Outcome(str, Enum):
-    """How a run, or a slot that never became one, ended."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    TIMED_OUT = "timed out"
-    SKIPPED = "skipped"  # another run of the task was in progress
-    MISSED = "missed"  # nobody was on duty, or the leader was late
-    STOPPED = "stopped"  # it ended because its worker was leaving
-    LOST = "lost"  # its process died while it ran
-
-
-class Claim(NamedTuple):
-    """The right to run, once. Refused when the slot is not later than the task's mark, or already has its row.
-
-    Accepted, it moves the mark to ``slot`` and makes a row that is *queued* until :class:`Begin`, or *running*
-    at once when ``begin`` is true. ``slot`` is ``None`` for services and triggered runs: no mark, no uniqueness but
-    ``run_id``'s.
-    ``run_id`` is made by the caller, so that a claim whose answer was lost can be repeated: if the row
-    exists under this very ``run_id`` and term, the claim is accepted again.
-    """
-
-    run_id: str
-    task: str
-    slot: int | None
-    at: int
-    begin: bool = True
-    kwargs: str = "{}"
-
-
-class Begin(NamedTuple):
-    """A queued row starts, or a failed one starts again: ``attempt`` must be exactly one more than the row's.
-
-    A row claimed with ``begin=False`` has attempt 0. Takes the row over into the writer's term and process. Refused
-    when the row has an outcome or another attempt number.
-    """
-
-    run_id: str
-    attempt: int
-    at: int
-
-
-class Finish(NamedTuple):
-    """A run has ended. Refused when its row has an outcome already or is not of the writer's process.
-
-    The only entry that is accepted under an older term too: a run that outlived its leader still tells how it ended.
-    ``result`` is JSON.
-    """
-
-    run_id: str
-    outcome: Outcome
-    at: int
-    error: str | None = None
-    result: str | None = None
-
-
-class Passed(NamedTuple):
-    """Slots that passed without a run (``SKIPPED`` or ``MISSED``), as one row for all; moves the mark to ``last``.
-
-    Refused when ``last`` is not later than the mark.
-    """
-
-    run_id: str
-    task: str
-    first: int
-    last: int
-    count: int  # type: ignore[assignment]  # it hides tuple.count, which nobody misses
-    outcome: Outcome
-    at: int
-
-
-class Seen(NamedTuple):
-    """A task is known from now on: sets its mark to ``at`` if it has none. Accepted if it had none; no row is made."""
-
-    task: str
-    at: int
-
-
-class Lost(NamedTuple):
-    """The process of this row has died. Sets the outcome ``LOST``; refused when the row has an outcome.
-
-    Unlike :class:`Finish` it is written by the present leader about another process, so it is fenced.
-    """
-
-    run_id: str
-    at: int
-
-
-Entry = Claim | Begin | Finish | Passed | Seen | Lost
+REQUEST_SECONDS = 1.0
+"""How long a request may wait to be written before it is :class:`onduty.errors.JournalBusy`."""
 
 
 class RunRecord(NamedTuple):
     """One row: a run, or a range of slots that never became one.
 
     ``slot`` is the (last) slot, ``first_slot`` and ``slots`` differ from it and 1 only for a range.
-    ``attempt`` 0 means queued. ``outcome`` ``None`` means queued or running.
+    Without an ``outcome`` it is *queued* if ``attempt`` is 0 or ``retry_at`` is set (the next attempt waits until
+    then), else *running*. ``error`` is that of the last attempt that had one. Its log is read by :meth:`Journal.log`.
     """
 
     run_id: str
@@ -130,13 +78,55 @@ class RunRecord(NamedTuple):
     kwargs: str
     result: str | None
     error: str | None
+    schedule: str = ""
+    key: str | None = None
+    once: bool = False
+    progress: float = 0.0
+    text: str = ""
+    retry_at: int | None = None
+
+
+class Mark(NamedTuple):
+    """How far a schedule has come: its last slot, and the plan it then had, if that is known.
+
+    A dynamic schedule that was dropped has the plan ``""``, which is no schedule's.
+    """
+
+    slot: int | None
+    plan: str | None
+
+
+class Request(NamedTuple):
+    """What somebody wants of the leader. ``kind`` is ``"trigger"`` or ``"cancel"``, ``target`` the run to be cancelled.
+
+    The ``id`` of a trigger becomes its run's.
+    """
+
+    id: str
+    kind: str
+    task: str
+    at: int
+    kwargs: str = "{}"
+    key: str | None = None
+    target: str | None = None
+
+
+class Dynamic(NamedTuple):
+    """A schedule of a task made while the app runs, named by (``task``, ``key``); ``spec`` and ``kwargs`` are JSON."""
+
+    task: str
+    key: str
+    spec: str
+    kwargs: str
+    at: int
 
 
 class Journal(Protocol):
     """Where a term is allocated and every claim is decided.
 
     All methods may be called from any thread after :meth:`open`, and raise ``StoreUnavailable`` when the question
-    could not be asked or answered; nothing is half-written then.
+    could not be asked or answered; nothing is half-written then. ``JournalDamaged``, a kind of it, says that it never
+    will be, until :meth:`set_aside`.
     """
 
     def open(self, me: ProcessId) -> None:
@@ -147,6 +137,15 @@ class Journal(Protocol):
 
     def forget_in_child(self) -> None:
         """Called in a forked child: drop the connection without closing it; nothing there belongs to us."""
+
+    def set_aside(self, why: str) -> Path:
+        """Move a damaged store away, so that the next :meth:`open` makes a new one; answers where it is now.
+
+        For the leader alone, in office, after ``JournalDamaged``, whose ``kind`` is ``why``: the new name tells it, and
+        when. The new store knows nothing: no mark, no term.
+        """
+
+    # Terms, and what the leader writes in their name
 
     def term(self) -> int:
         """The newest term; 0 before the first."""
@@ -165,8 +164,50 @@ class Journal(Protocol):
             TermLost: ``term`` is not the newest. Only ``Finish`` entries were written.
         """
 
-    def marks(self) -> dict[str, int]:
-        """The last slot of every task ever seen; survives pruning."""
+    def set_state(self, term: int, task: str, state: str, schedule: str = "") -> None:
+        """Replace the state (JSON) of the task's schedule; durable when it returns. Raises ``TermLost``."""
+
+    # What any process asks for. Raises ``JournalBusy`` after a second.
+
+    def request(self, wanted: Request) -> str:
+        """Leave it for the leader; durable when it returns. Answers its id.
+
+        For a trigger whose (task, key) is requested, queued or running already, the id of that one, and nothing is
+        written. Repeating an id is harmless, also after it became a run (for as long as its row is kept).
+        """
+
+    def requests(self) -> list[Request]:
+        """Those that no :class:`Claim` and no :class:`Answered` has answered, oldest first."""
+
+    def set_paused(self, task: str, at: int | None, schedule: str = "") -> None:
+        """Pause a schedule of a task since ``at``; ``None`` resumes it. Pausing what is paused leaves the first."""
+
+    def paused(self) -> dict[tuple[str, str], int]:
+        """By (task, schedule): since when it is paused."""
+
+    def put_schedule(self, dynamic: Dynamic) -> None:
+        """Make the schedule (``task``, ``key``), or replace it; mark and state stay."""
+
+    def drop_schedule(self, task: str, key: str) -> bool:
+        """Delete it; whether there was one. Mark and state stay, but not the mark's plan.
+
+        So should it ever be made again, even as it was, its :class:`Seen` moves the mark forward, and what it would
+        have run in between is not taken for missed.
+        """
+
+    def schedules(self, task: str | None = None) -> list[Dynamic]:
+        """The dynamic schedules of one task or of all, by task and key."""
+
+    def revision(self) -> int:
+        """Another number after each change by one of the methods above, made by whichever process.
+
+        It costs one row to read. It grows in one store; compare it for equality, for a new store begins anew.
+        """
+
+    # Reading
+
+    def marks(self) -> dict[tuple[str, str], Mark]:
+        """By (task, schedule): every one that ever had a mark. Survives pruning."""
 
     def unfinished(self) -> list[RunRecord]:
         """Rows without an outcome, oldest first."""
@@ -174,20 +215,26 @@ class Journal(Protocol):
     def get(self, run_id: str) -> RunRecord | None:
         """One row."""
 
+    def log(self, run_id: str) -> str:
+        """The run's log as a JSON list; ``[]`` when there is none."""
+
     def recent(self, task: str | None = None, limit: int = 20) -> list[RunRecord]:
-        """The newest rows first, of one task or of all."""
+        """The newest rows first, of all schedules of one task or of all tasks."""
+
+    def successes(self, task: str) -> set[str]:
+        """The keys of which a run claimed with ``once`` has succeeded; survives pruning."""
+
+    def state(self, task: str, schedule: str = "") -> str:
+        """The state as JSON; ``{}`` before the first."""
+
+    # Keeping it small and quick
 
     def prune(self, keep_runs: int, before: int) -> int:
         """Delete finished rows that ended before ``before`` or are beyond the newest ``keep_runs`` of their task.
 
-        Works in small steps (at most 1,000 rows a call) and answers how many it deleted; marks stay.
+        Works in small steps (at most 1,000 rows a call) and answers how many it deleted. A run's log goes with it;
+        marks, states, successes, requests and schedules stay.
         """
 
     def rest(self) -> None:
         """Nothing is due for a moment: do now, quickly, what would hold up a later write."""
-
-    def state(self, task: str) -> str:
-        """The task's state as JSON; ``{}`` before the first."""
-
-    def set_state(self, term: int, task: str, state: str) -> None:
-        """Replace the task's state (JSON); durable when it returns. Raises ``TermLost``."""

@@ -7,31 +7,15 @@ leader knows of nothing that went before.
 from __future__ import annotations
 
 import threading
-from collections import Counter, deque
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, ClassVar
+from pathlib import Path
 
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable, TermLost
-from onduty.journal import Begin, Claim, Entry, Finish, Lost, Outcome, Passed, RunRecord, Seen
+from onduty.journal import Dynamic, Entry, Finish, Mark, Request, RunRecord
+from onduty.journal.memory_book import MemoryBook
 from onduty.process import ProcessId
-
-PRUNE_STEP = 1000
-
-
-class _Row:
-    __slots__ = ("attempt", "entry", "finish", "outcome", "owner", "started_at", "term")
-
-    def __init__(self, entry: Claim | Passed, term: int, owner: ProcessId) -> None:
-        self.entry = entry
-        self.term = term
-        self.owner = owner
-        begun = isinstance(entry, Claim) and entry.begin
-        self.attempt = int(begun)
-        self.started_at = entry.at if begun else None
-        self.outcome: Outcome | None = None if isinstance(entry, Claim) else entry.outcome
-        self.finish: Finish | Lost | Passed | None = None if isinstance(entry, Claim) else entry
 
 
 class MemoryJournal:
@@ -40,194 +24,123 @@ class MemoryJournal:
     def __init__(self, keep: int = 20_000) -> None:
         self._keep = keep
         self._lock: threading.Lock | None = None
-        self._me: ProcessId | None = None
-        self._term = 0
-        self._rows: dict[str, _Row] = {}
-        self._order: deque[str] = deque()
-        self._marks: dict[str, int] = {}
-        self._states: dict[str, str] = {}
+        self._book = MemoryBook(keep)
 
     def open(self, me: ProcessId) -> None:
-        self._me = me
+        self._book.me = me
         if self._lock is None:
             self._lock = threading.Lock()
 
     def close(self) -> None:
-        self._me = None
+        self._book.me = None
 
     def forget_in_child(self) -> None:
         self.__init__(self._keep)  # type: ignore[misc]  # a child begins with nothing
 
+    def set_aside(self, why: str) -> Path:
+        raise StoreUnavailable(f"a journal in memory is not {why}, and there is no file of it to set aside")
+
+    # Terms, and what the leader writes in their name
+
     def term(self) -> int:
-        return self._term
+        return self._book.term
 
     def begin_term(self, floor: int, now: int) -> int:
         with self._opened():
-            newest = max(floor, self._term)
-            self._term = newest + 1 if newest else max(now // SECOND, 1)
-            return self._term
+            newest = max(floor, self._book.term)
+            self._book.term = newest + 1 if newest else max(now // SECOND, 1)
+            return self._book.term
 
     def write(self, term: int, entries: Sequence[Entry]) -> list[bool]:
         with self._opened():
-            if term != self._term:
+            if term != self._book.term:
                 for entry in entries:
                     if type(entry) is Finish:
-                        self._finish(term, entry)
+                        self._book.write(term, entry)
                 raise TermLost(f"term {term} is over: a newer one has begun, and what was to be written was refused")
-            return [self._WRITERS[type(entry)](self, term, entry) for entry in entries]
+            return [self._book.write(term, entry) for entry in entries]
 
-    def marks(self) -> dict[str, int]:
+    def set_state(self, term: int, task: str, state: str, schedule: str = "") -> None:
         with self._opened():
-            return dict(self._marks)
+            if term != self._book.term:
+                raise TermLost(f"term {term} is over: a newer one has begun, and the state of {task} was not changed")
+            self._book.set_state(task, schedule, state)
+
+    # What any process asks for
+
+    def request(self, wanted: Request) -> str:
+        with self._opened():
+            return self._book.request(wanted)
+
+    def requests(self) -> list[Request]:
+        with self._opened():
+            return list(self._book.requests.waiting.values())
+
+    def set_paused(self, task: str, at: int | None, schedule: str = "") -> None:
+        with self._opened():
+            self._book.requests.set_paused(task, at, schedule)
+
+    def paused(self) -> dict[tuple[str, str], int]:
+        with self._opened():
+            return dict(self._book.requests.paused)
+
+    def put_schedule(self, dynamic: Dynamic) -> None:
+        with self._opened():
+            self._book.requests.put_schedule(dynamic)
+
+    def drop_schedule(self, task: str, key: str) -> bool:
+        with self._opened():
+            return self._book.drop_schedule(task, key)
+
+    def schedules(self, task: str | None = None) -> list[Dynamic]:
+        with self._opened():
+            return self._book.requests.schedules(task)
+
+    def revision(self) -> int:
+        with self._opened():
+            return self._book.requests.revision
+
+    # Reading
+
+    def marks(self) -> dict[tuple[str, str], Mark]:
+        with self._opened():
+            return dict(self._book.marks)
 
     def unfinished(self) -> list[RunRecord]:
         with self._opened():
-            return [_record(row) for row in self._rows.values() if row.outcome is None]
+            return self._book.rows.all_unended()
 
     def get(self, run_id: str) -> RunRecord | None:
         with self._opened():
-            row = self._rows.get(run_id)
-            return _record(row) if row else None
+            row = self._book.rows.get(run_id)
+            return row.record() if row else None
+
+    def log(self, run_id: str) -> str:
+        with self._opened():
+            return self._book.rows.logs.get(run_id, "[]")
 
     def recent(self, task: str | None = None, limit: int = 20) -> list[RunRecord]:
         with self._opened():
-            rows = (self._rows[run_id] for run_id in reversed(self._order))
-            wanted = (row for row in rows if task is None or row.entry.task == task)
-            return [_record(row) for row in islice(wanted, limit)]
+            return list(islice(self._book.rows.newest_first(task), limit))
+
+    def successes(self, task: str) -> set[str]:
+        with self._opened():
+            return {key for name, key in self._book.successes if name == task}
+
+    def state(self, task: str, schedule: str = "") -> str:
+        with self._opened():
+            return self._book.states.get((task, schedule), "{}")
+
+    # Keeping it small
 
     def prune(self, keep_runs: int, before: int) -> int:
         with self._opened():
-            seen: Counter[str] = Counter()
-            doomed: list[str] = []
-            for run_id in reversed(self._order):
-                row = self._rows[run_id]
-                seen[row.entry.task] += 1
-                if row.finish is not None and (seen[row.entry.task] > keep_runs or row.finish.at < before):
-                    doomed.append(run_id)
-            doomed = doomed[-PRUNE_STEP:]  # the oldest
-            for run_id in doomed:
-                del self._rows[run_id]
-            self._order = deque(run_id for run_id in self._order if run_id in self._rows)
-            return len(doomed)
+            return self._book.rows.prune(keep_runs, before)
 
     def rest(self) -> None:
         pass
 
-    def state(self, task: str) -> str:
-        with self._opened():
-            return self._states.get(task, "{}")
-
-    def set_state(self, term: int, task: str, state: str) -> None:
-        with self._opened():
-            if term != self._term:
-                raise TermLost(f"term {term} is over: a newer one has begun, and the state of {task} was not changed")
-            self._states[task] = state
-
     def _opened(self) -> threading.Lock:
-        if self._lock is None or self._me is None:
+        if self._lock is None or self._book.me is None:
             raise StoreUnavailable("the journal is not open in this process: call open() first")
         return self._lock
-
-    # One entry each
-
-    def _claim(self, term: int, claim: Claim) -> bool:
-        known = self._rows.get(claim.run_id)
-        if known is not None:
-            # Perhaps it is asked for again: it had been accepted, and only the answer was lost.
-            return _is_repeated(known, term, claim.task, claim.slot)
-        if claim.slot is not None:
-            if claim.slot <= self._marks.get(claim.task, claim.slot - 1):
-                return False
-            self._marks[claim.task] = claim.slot
-        self._insert(claim, term)
-        return True
-
-    def _begin(self, term: int, begin: Begin) -> bool:
-        row = self._rows.get(begin.run_id)
-        if row is None or row.outcome is not None or row.attempt != begin.attempt - 1:
-            return False
-        assert self._me is not None
-        row.attempt, row.term, row.started_at, row.owner = begin.attempt, term, begin.at, self._me
-        return True
-
-    def _finish(self, term: int, finish: Finish) -> bool:
-        row = self._rows.get(finish.run_id)
-        if row is None or row.outcome is not None or row.owner != self._me:
-            return False
-        row.outcome, row.finish = finish.outcome, finish
-        return True
-
-    def _passed(self, term: int, passed: Passed) -> bool:
-        known = self._rows.get(passed.run_id)
-        if known is not None:
-            return _is_repeated(known, term, passed.task, passed.last)
-        if passed.last <= self._marks.get(passed.task, passed.last - 1):
-            return False
-        self._marks[passed.task] = passed.last
-        self._insert(passed, term)
-        return True
-
-    def _seen(self, term: int, seen: Seen) -> bool:
-        if seen.task in self._marks:
-            return False
-        self._marks[seen.task] = seen.at
-        return True
-
-    def _lost(self, term: int, lost: Lost) -> bool:
-        row = self._rows.get(lost.run_id)
-        if row is None or row.outcome is not None:
-            return False
-        row.outcome, row.finish = Outcome.LOST, lost
-        return True
-
-    _WRITERS: ClassVar[dict[type, Any]] = {
-        Claim: _claim,
-        Begin: _begin,
-        Finish: _finish,
-        Passed: _passed,
-        Seen: _seen,
-        Lost: _lost,
-    }
-
-    def _insert(self, entry: Claim | Passed, term: int) -> None:
-        assert self._me is not None
-        self._rows[entry.run_id] = _Row(entry, term, self._me)
-        self._order.append(entry.run_id)
-        if len(self._order) > self._keep:
-            self._drop_oldest()
-
-    def _drop_oldest(self) -> None:
-        for place, run_id in enumerate(self._order):  # the first, unless something old still runs
-            if self._rows[run_id].outcome is not None:
-                del self._order[place], self._rows[run_id]
-                return
-
-
-def _is_repeated(row: _Row, term: int, task: str, slot: int | None) -> bool:
-    entry = row.entry
-    known = entry.last if isinstance(entry, Passed) else entry.slot
-    return (row.term, entry.task, known) == (term, task, slot)
-
-
-def _record(row: _Row) -> RunRecord:
-    entry, finish = row.entry, row.finish
-    blank = RunRecord(
-        run_id=entry.run_id,
-        task=entry.task,
-        slot=None,
-        first_slot=None,
-        slots=1,
-        term=row.term,
-        attempt=row.attempt,
-        process=row.owner,
-        created_at=entry.at,
-        started_at=row.started_at,
-        ended_at=finish.at if finish else None,
-        outcome=row.outcome,
-        kwargs="{}",
-        result=finish.result if isinstance(finish, Finish) else None,
-        error=finish.error if isinstance(finish, Finish) else None,
-    )
-    if isinstance(entry, Passed):
-        return blank._replace(slot=entry.last, first_slot=entry.first, slots=entry.count)
-    return blank._replace(slot=entry.slot, first_slot=entry.slot, kwargs=entry.kwargs)

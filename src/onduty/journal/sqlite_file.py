@@ -14,12 +14,15 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
-from onduty.errors import ConfigError, StoreUnavailable
+from onduty.errors import ConfigError, JournalBusy, StoreUnavailable
+from onduty.journal.sqlite_aside import set_aside
 from onduty.journal.sqlite_opening import connect, explained, is_of_the_file, make_file
+from onduty.journal.sqlite_session import Session, unprotected
 
 Answer = TypeVar("Answer")
 Durability = Literal["normal", "full"]
@@ -34,30 +37,18 @@ class Offload(Protocol):
     def __call__(self, fn: Callable[..., Answer], /, *args: Any) -> Answer: ...
 
 
-class Session:
-    """A connection and what was learnt through it; that part is emptied whenever a transaction is rolled back."""
-
-    __slots__ = ("commits", "connection", "cursor", "inode", "own_terms", "pid", "task_ids")
-
-    def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int]) -> None:
-        self.connection = connection
-        self.cursor = connection.cursor()
-        self.inode = inode
-        self.pid = os.getpid()
-        self.commits = 0  # since the last checkpoint
-        self.task_ids: dict[str, int] = {}
-        self.own_terms: set[int] = set()
-
-
 class SqliteFile:
-    """``offload`` is where every touch of the connection happens; by default the calling thread, under a lock.
+    """``offload`` is where every touch of the connection happens; by default the calling thread.
+
+    Callers wait for their turn under a lock of what the server calls a thread, before the offload: there, nobody
+    could say for how long.
 
     ``durability``: after a power cut, ``"normal"`` may have lost the last commits (never their order), ``"full"``
     has lost none and pays an fsync for each. A killed process loses nothing in either.
     ``busy_seconds``: how long to wait for another process's transaction.
     """
 
-    _lock: threading.Lock  # made by open(): before, the server may still be patching threading
+    _turn: threading.Lock  # made by open(): before, the server may still be patching threading
 
     def __init__(
         self, path: str | Path, *, offload: Offload | None, durability: Durability, busy_seconds: float
@@ -65,8 +56,7 @@ class SqliteFile:
         if durability not in ("normal", "full"):
             raise ConfigError(f"durability={durability!r}: it is 'normal' or 'full'")
         self.path = Path(path).absolute()
-        self._own_lock = offload is None
-        self._offload: Offload = offload or self._one_at_a_time
+        self._offload: Offload = offload or _right_here
         self._durability = durability
         self._busy_seconds = busy_seconds
         self._session: Session | None = None
@@ -75,26 +65,38 @@ class SqliteFile:
         """Connect, making the file if it is missing; harmless when connected to the file that is there now.
 
         Raises:
-            ConfigError: The file is not a journal, is damaged, or was made by a newer onduty.
+            ConfigError: The file was made by a newer onduty.
+            JournalDamaged: It is not a journal, or a damaged one.
             StoreUnavailable: It can't be opened now, or never again by this process.
         """
         self._leave_to_parent()
-        if self._own_lock:
-            vars(self).setdefault("_lock", threading.Lock())  # in one step: two threads may be first
-        self._offload(self._open)
+        vars(self).setdefault("_turn", threading.Lock())  # in one step: two threads may be first
+        self._in_turn(self._open)
 
     def close(self) -> None:
         """Disconnect in order; harmless when not connected."""
         self._leave_to_parent()
         if self._session is not None:
-            self._offload(self._close)
+            self._in_turn(self._close)
+
+    def set_aside(self, why: str) -> Path:
+        """Disconnect, and move the file and its logs away; see ``sqlite_aside``. Not before :meth:`open`."""
+        self._leave_to_parent()
+        if "_turn" not in vars(self):
+            raise self._not_open()
+
+        def move() -> Path:
+            self._close()
+            return set_aside(self.path, why)
+
+        return self._in_turn(move)
 
     def read(self, work: Callable[[Session], Answer]) -> Answer:
         """``work`` asks a single statement, so that it sees a single moment."""
         self._leave_to_parent()
         if self._session is None:
             raise self._not_open()
-        answer: Answer = self._offload(self._read, work)
+        answer: Answer = self._in_turn(self._read, work)
         return answer
 
     def write(self, work: Callable[[Session], Answer]) -> Answer:
@@ -102,8 +104,29 @@ class SqliteFile:
         self._leave_to_parent()
         if self._session is None:
             raise self._not_open()
-        answer: Answer = self._offload(self._write, work)
+        answer: Answer = self._in_turn(self._write, work)
         return answer
+
+    def write_within(self, seconds: float, work: Callable[[Session], Answer]) -> Answer:
+        """The same for somebody who does not wait longer than that, for other threads and processes together.
+
+        Raises:
+            JournalBusy: Nothing was written.
+        """
+        self._leave_to_parent()
+        if self._session is None:
+            raise self._not_open()
+        deadline_mono = time.monotonic() + seconds
+        if not self._turn.acquire(timeout=seconds):
+            raise JournalBusy(
+                f"{self.path}: this process itself has been busy with it for {seconds:g} s; look for what holds it up,"
+                " such as a slow disk, a backup, or a shell with an open transaction"
+            )
+        try:
+            answer: Answer = self._offload(self._write_by, deadline_mono, work)
+            return answer
+        finally:
+            self._turn.release()
 
     def checkpoint(self) -> None:
         """Move what the log holds into the file, if it is worth it; SQLite would do so in the middle of a commit.
@@ -122,12 +145,11 @@ class SqliteFile:
         """
         session, self._session = self._session, None
         if session is not None:
-            _unprotected.add(session.inode)
-            _keep_for_ever(session)
+            session.keep_for_ever()
 
     def forget_in_child(self) -> None:
         """The same in a forked child, where another thread of the parent may have held our lock for ever."""
-        vars(self).pop("_lock", None)
+        vars(self).pop("_turn", None)
         self.abandon()
 
     def _leave_to_parent(self) -> None:
@@ -135,9 +157,10 @@ class SqliteFile:
         if self._session is not None and self._session.pid != os.getpid():
             self.forget_in_child()
 
-    def _one_at_a_time(self, fn: Callable[..., Answer], /, *args: Any) -> Answer:
-        with self._lock:
-            return fn(*args)
+    def _in_turn(self, fn: Callable[..., Answer], /, *args: Any) -> Answer:
+        with self._turn:
+            answer: Answer = self._offload(fn, *args)
+            return answer
 
     def _open(self) -> None:
         session = self._session
@@ -177,9 +200,17 @@ class SqliteFile:
                 raise explained(self.path, error) from error
             raise
 
+    def _write_by(self, deadline_mono: float, work: Callable[[Session], Answer]) -> Answer:
+        session = self._current()
+        session.wait_for_others(deadline_mono - time.monotonic())
+        try:
+            return self._write(work)
+        finally:
+            if self._session is session:
+                session.wait_for_others(self._busy_seconds)
+
     def _roll_back(self, session: Session) -> None:
-        session.task_ids.clear()
-        session.own_terms.clear()
+        session.forget_all()
         try:
             if session.connection.in_transaction:
                 session.cursor.execute("rollback")
@@ -210,7 +241,7 @@ class SqliteFile:
 
     def _connect(self) -> Session:
         inode = make_file(self.path)
-        if inode in _unprotected:
+        if inode in unprotected:
             raise StoreUnavailable(
                 f"this process (pid {os.getpid()}) can't use {self.path} any more: it was forked while that was open,"
                 " or its descriptors were closed, and SQLite would write there without locks. Use a process"
@@ -228,14 +259,5 @@ class SqliteFile:
         )
 
 
-_unprotected: set[tuple[int, int]] = set()  # inodes for which SQLite, in this process, believes in locks it has not
-_kept: list[Session] = []
-
-
-def _keep_for_ever(session: Session) -> None:
-    import ctypes
-
-    _kept.append(session)
-    # A list dies with the interpreter, which would then close the connection after all: a child that outlives its
-    # parent would write back, and delete, a log that others have replaced since.
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(session))
+def _right_here(fn: Callable[..., Answer], /, *args: Any) -> Answer:
+    return fn(*args)

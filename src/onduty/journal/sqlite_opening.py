@@ -1,7 +1,8 @@
 """How a SQLite file becomes a journal of ours, whoever else is opening it: made, recognised, or refused with a remedy.
 
-A file of another program, of a newer onduty, or a damaged one is left as it is. Whether it is ours is asked through
-SQLite, never by reading the file: closing a plain descriptor would drop the locks of a connection in this process.
+A file of another program, of a newer onduty, or a damaged one is left as it is; the error says which of them it is.
+That is asked through SQLite, never by reading the file: closing a plain descriptor would drop the locks of a
+connection in this process.
 """
 
 from __future__ import annotations
@@ -12,21 +13,21 @@ import stat
 import time
 from pathlib import Path
 
-from onduty.errors import ConfigError, OnDutyError, StoreUnavailable
+from onduty.errors import ConfigError, JournalBusy, JournalDamaged, StoreUnavailable
 from onduty.journal import sqlite_schema
 
 _WAL_BYTES = 16 * 1024 * 1024  # what a checkpoint leaves of a log that a long reader let grow
 _AUTOCHECKPOINT_PAGES = 8000  # only where nobody ever rests: see ``SqliteFile.checkpoint``
-_DAMAGED = ("not a database", "malformed")
-_SET_ASIDE = "stop the app and move the file away, together with its -wal and -shm"
+_SET_ASIDE = (
+    "the worker on duty sets it aside and begins a new one; to do so by hand, stop the app and move the file away,"
+    " together with its -wal and -shm"
+)
+_DAMAGED = ("not a database", "malformed", "no such table", "no such column", "Could not decode")
 _REMEDIES = (
     ("full", "free some space there"),
-    ("lock", "another process holds it: look for a backup or a shell with an open transaction"),
     ("readonly", "let this user write the file and its folder"),
     ("unable to open", "let this user write the folder, on a disk that is not mounted read-only"),
     ("I/O error", "look at the disk and at the kernel's log"),
-    *((sign, _SET_ASIDE) for sign in _DAMAGED),
-    ("no such", f"another program changed its tables: {_SET_ASIDE}"),
 )
 
 
@@ -56,7 +57,8 @@ def connect(path: Path, *, synchronous: str, busy_seconds: float) -> sqlite3.Con
     """A connection to the file that :func:`make_file` has seen, as a journal of the present version in WAL mode.
 
     Raises:
-        ConfigError: It is not a journal, is damaged, or was made by a newer onduty.
+        ConfigError: It was made by a newer onduty.
+        JournalDamaged: It is not a journal, or a damaged one.
         StoreUnavailable: It can't be opened now.
     """
     connection = None
@@ -79,8 +81,6 @@ def connect(path: Path, *, synchronous: str, busy_seconds: float) -> sqlite3.Con
     except BaseException as error:
         if connection is not None:
             connection.close()
-        if isinstance(error, sqlite3.DatabaseError) and any(sign in str(error) for sign in _DAMAGED):
-            raise ConfigError(f"{path} is not a journal or is damaged ({error}): {_SET_ASIDE}") from error
         if is_of_the_file(error):
             raise explained(path, error) from error
         raise
@@ -91,10 +91,17 @@ def is_of_the_file(error: BaseException) -> bool:
     return type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError)
 
 
-def explained(path: Path, error: BaseException) -> OnDutyError:
+def explained(path: Path, error: BaseException) -> StoreUnavailable:
     """What to raise instead of SQLite's error: it names the file and the remedy."""
-    remedy = next((remedy for sign, remedy in _REMEDIES if sign in str(error)), "see SQLite's message")
-    return StoreUnavailable(f"{path}: {error}; {remedy}")
+    said = str(error)
+    if any(sign in said for sign in _DAMAGED):
+        return JournalDamaged(f"{path} is not a journal or is damaged ({said}): {_SET_ASIDE}")
+    if "lock" in said:
+        return JournalBusy(
+            f"{path}: {said}; another process holds it: look for a backup or a shell with an open transaction"
+        )
+    remedy = next((remedy for sign, remedy in _REMEDIES if sign in said), "see SQLite's message")
+    return StoreUnavailable(f"{path}: {said}; {remedy}")
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, deadline_mono: float) -> None:
@@ -112,7 +119,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, deadline_mono: float) -
 def _make_journal(connection: sqlite3.Connection, path: Path) -> None:
     version = sqlite_schema.version(connection)
     if version is None:
-        raise ConfigError(f"{path} is a database of another program: choose another dir, or move the file away")
+        raise JournalDamaged(f"{path} is a database of another program: {_SET_ASIDE}", "foreign")
     if version > sqlite_schema.LATEST:
         raise ConfigError(
             f"{path} was written by a newer onduty (its tables are version {version}, this one knows"

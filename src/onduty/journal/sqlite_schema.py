@@ -3,9 +3,13 @@
 ::
 
     terms  1 ──── n  runs  n ──── 1  tasks  1 ──── 0..1  states
+                      1              1
+                      │              │
+                     0..1 logs       n  successes         requests, paused, schedules: by the task's name
 
 A row of ``terms`` names the process that was given the term, so that a run, which carries its term, need not
-repeat that name. A row of ``tasks`` holds the mark, and outlives every run of the task.
+repeat that name. A row of ``tasks`` is one schedule of a task and holds its mark; it outlives every run. The one whose
+``schedule`` is ``""`` is the task's own: its id stands for the task.
 """
 
 from __future__ import annotations
@@ -33,6 +37,40 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # ... and this one both "no end yet, oldest first" and "ended before".
         "create index runs_ended on runs(ended_at)",
         "create table states(task integer primary key, body text not null)",
+    ),
+    (
+        # A task has many schedules now, each with a mark. Its name alone was unique, which only a new table can lift.
+        "alter table tasks rename to tasks_1",
+        # rows: as before, in the task's own row. plan: a text that names what the mark was moved by.
+        """create table tasks(
+            id integer primary key, name text not null, schedule text not null default '', last_slot integer,
+            era integer not null default 0, plan text, rows integer not null default 0, unique(name, schedule))""",
+        "insert into tasks(id, name, last_slot, rows) select id, name, last_slot, rows from tasks_1",
+        "drop table tasks_1",
+        # line: the row of tasks whose slot it was; 0 for the task's own, which costs a row nothing.
+        "alter table runs add column line integer not null default 0",
+        "alter table runs add column era integer not null default 0",
+        "alter table runs add column key text",
+        "alter table runs add column once integer not null default 0",
+        "alter table runs add column progress real",
+        "alter table runs add column text text",
+        "alter table runs add column retry_at integer",
+        "drop index runs_slot",
+        "create unique index runs_slot on runs(task, line, era, slot) where slot is not null",
+        # At most one with a key is queued or running. Rows without a key, nearly all, have no part in it.
+        "create unique index runs_key on runs(task, key) where key is not null and ended_at is null",
+        "create table successes(task integer, key text, primary key(task, key)) without rowid",
+        "create table logs(run integer primary key, lines text not null)",
+        """create table requests(
+            number integer primary key, id text not null unique, kind text not null, task text not null,
+            at integer not null, kwargs text not null, key text, target text)""",
+        "create index requests_key on requests(task, key) where key is not null",
+        "create table paused(task text, schedule text, at integer not null, primary key(task, schedule)) without rowid",
+        """create table schedules(
+            task text, key text, spec text not null, kwargs text not null, at integer not null,
+            primary key(task, key)) without rowid""",
+        "create table revision(number integer not null)",
+        "insert into revision values (0)",
     ),
 )
 LATEST = len(MIGRATIONS)

@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from onduty.errors import TermLost
-from onduty.journal import Begin, Claim, Finish, Journal, Lost, Outcome, Passed, RunRecord, Seen
+from onduty.journal import Begin, Claim, Finish, Journal, Lost, Mark, Outcome, Passed, RunRecord, Seen
 from onduty.process import ProcessId, this_process
 
 ME = this_process()
@@ -57,7 +57,7 @@ class JournalContract:
         journal.write(term, [_claim("a", 10)])
 
         assert journal.write(term, [_claim("b", 9)]) == [False]
-        assert journal.marks() == {"task": 10}
+        assert journal.marks() == {("task", ""): Mark(10, None)}
 
     def test_a_claim_whose_answer_was_lost_is_accepted_again(self, journal: Journal) -> None:
         """The same run id under the same term is the same claim."""
@@ -73,7 +73,7 @@ class JournalContract:
         journal.write(term, [_claim("a", 10)])
 
         assert journal.write(term, [_claim("a", 11), _claim("a", 10, task="other"), _claim("a", None)]) == [False] * 3
-        assert journal.marks() == {"task": 10}
+        assert journal.marks() == {("task", ""): Mark(10, None)}
         assert journal.write(term, [_claim("b", 11)]) == [True]
 
     def test_a_claim_of_an_older_term_is_not_the_same_claim(self, journal: Journal) -> None:
@@ -106,7 +106,7 @@ class JournalContract:
         for thread in threads:
             thread.join()
 
-        assert journal.marks() == {"task": 20}
+        assert journal.marks() == {("task", ""): Mark(20, None)}
         slots = [record.slot for record in journal.recent(limit=200)]
         assert len(slots) == len(set(slots)) == sum(accepted)
 
@@ -121,7 +121,7 @@ class JournalContract:
         _refuses(journal, old, [Finish("a", Outcome.SUCCEEDED, NOW)])
 
         assert _found(journal, "a").outcome is Outcome.SUCCEEDED
-        assert journal.marks() == {"task": 10}
+        assert journal.marks() == {("task", ""): Mark(10, None)}
 
     def test_a_run_ends_once(self, journal: Journal) -> None:
         """The first outcome stands."""
@@ -196,14 +196,14 @@ class JournalContract:
         record = _found(journal, "p")
         assert (record.first_slot, record.slot, record.slots) == (10, 1_000_000, 999_991)
         assert record.outcome is Outcome.MISSED
-        assert journal.marks() == {"task": 1_000_000}
+        assert journal.marks() == {("task", ""): Mark(1_000_000, None)}
 
     def test_a_task_that_waits_for_its_first_slot_is_remembered(self, journal: Journal) -> None:
         """Else the next leader would take it for new, and forget a slot due in between."""
         term = journal.begin_term(0, NOW)
 
         assert journal.write(term, [Seen("task", 7), Seen("task", 9)]) == [True, False]
-        assert journal.marks() == {"task": 7}
+        assert journal.marks() == {("task", ""): Mark(7, None)}
         assert journal.recent() == []
 
     def test_a_lost_run_has_its_outcome_from_the_next_leader(self, journal: Journal) -> None:
@@ -258,7 +258,7 @@ class JournalContract:
 
         assert (sum(steps), max(steps) <= 1000) == (2490, True)
         assert [record.run_id for record in journal.recent(limit=20)] == [f"{n}" for n in range(2500, 2490, -1)]
-        assert journal.marks() == {"task 0": 2500, "task 1": 2499}
+        assert journal.marks() == {("task 0", ""): Mark(2500, None), ("task 1", ""): Mark(2499, None)}
 
     def test_state_is_kept_and_fenced(self, journal: Journal) -> None:
         """An older term's assignment is refused and changes nothing."""

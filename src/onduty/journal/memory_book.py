@@ -1,0 +1,213 @@
+"""What each entry does to the marks, states and rows that one process remembers.
+
+Plain data without a lock: the journal that owns it has one.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from onduty.journal import (
+    Again,
+    Answered,
+    Begin,
+    Claim,
+    Entry,
+    Era,
+    Finish,
+    Lost,
+    Mark,
+    Note,
+    Outcome,
+    Passed,
+    Renamed,
+    Request,
+    Seen,
+)
+from onduty.journal.memory_requests import MemoryRequests, renamed
+from onduty.journal.memory_rows import MemoryRows, Row
+from onduty.process import ProcessId
+
+
+class MemoryBook:
+    """``term`` is the newest; ``me`` the process that writes."""
+
+    def __init__(self, keep: int) -> None:
+        self.me: ProcessId | None = None
+        self.term = 0
+        self.rows = MemoryRows(keep)
+        self.requests = MemoryRequests()
+        self.marks: dict[tuple[str, str], Mark] = {}
+        self.states: dict[tuple[str, str], str] = {}
+        self.successes: dict[tuple[str, str], bool] = {}  # by (task, key), of which the value says nothing more
+        self._tasks: set[str] = set()
+
+    def write(self, term: int, entry: Entry) -> bool:
+        accepted: bool = self._WRITERS[type(entry)](self, term, entry)
+        return accepted
+
+    def set_state(self, task: str, schedule: str, state: str) -> None:
+        self._tasks.add(task)
+        self.states[task, schedule] = state
+
+    def request(self, wanted: Request) -> str:
+        task, key = wanted.task, wanted.key
+        if self.rows.get(wanted.id) is not None:
+            return wanted.id
+        if wanted.kind == "trigger" and key is not None:
+            same = self.rows.in_progress.get((task, key)) or self.requests.requested(task, key)
+            if same is not None:
+                return same
+        self.requests.add(wanted)
+        return wanted.id
+
+    def drop_schedule(self, task: str, key: str) -> bool:
+        if not self.requests.drop_schedule(task, key):
+            return False
+        mark = self.marks.get((task, key))
+        if mark is not None:
+            self.marks[task, key] = mark._replace(plan="")
+        return True
+
+    # One entry each
+
+    def _claim(self, term: int, claim: Claim) -> bool:
+        task, slot, key = claim.task, claim.slot, claim.key
+        known = self.rows.get(claim.run_id)
+        if known is not None:
+            # Perhaps it is asked for again: it had been accepted, and only the answer was lost.
+            return _is_repeated(known, term, task, slot, claim.schedule)
+        if key is not None and ((task, key) in self.rows.in_progress or (claim.once and (task, key) in self.successes)):
+            return False
+        if slot is None:
+            self.requests.answer(claim.run_id)
+        elif not self._move_mark(task, claim.schedule, slot):
+            return False
+        self._insert(claim, term)
+        return True
+
+    def _begin(self, term: int, begin: Begin) -> bool:
+        row = self.rows.unended(begin.run_id)
+        if row is None or row.attempt != begin.attempt - 1:
+            return False
+        row.attempt, row.term, row.process = begin.attempt, term, self._writer()
+        row.started_at, row.retry_at = begin.at, None
+        return True
+
+    def _again(self, term: int, again: Again) -> bool:
+        row = self.rows.unended(again.run_id)
+        if row is None or row.attempt != again.attempt or row.process != self.me:
+            return False
+        row.retry_at, row.error = again.retry_at, again.error
+        return True
+
+    def _finish(self, term: int, finish: Finish) -> bool:
+        row = self.rows.unended(finish.run_id)
+        if row is None or not (row.process == self.me or (row.is_queued and term == self.term)):
+            return False
+        row.error, row.result = finish.error, finish.result
+        self.rows.end(row, finish.outcome, finish.at)
+        if row.once and row.key is not None and finish.outcome is Outcome.SUCCEEDED:
+            self.successes[row.entry.task, row.key] = True
+        return True
+
+    def _passed(self, term: int, passed: Passed) -> bool:
+        known = self.rows.get(passed.run_id)
+        if known is not None:
+            return _is_repeated(known, term, passed.task, passed.last, passed.schedule)
+        if not self._move_mark(passed.task, passed.schedule, passed.last):
+            return False
+        self._insert(passed, term)
+        return True
+
+    def _seen(self, term: int, seen: Seen) -> bool:
+        self._tasks.add(seen.task)
+        place = (seen.task, seen.schedule)
+        mark = self.marks.get(place)
+        if mark is None or mark.slot is None:
+            self.marks[place] = Mark(seen.at, seen.plan)
+            return True
+        if seen.plan is None or seen.plan == mark.plan:
+            return False
+        has_changed = mark.plan is not None
+        self.marks[place] = Mark(max(mark.slot, seen.at) if has_changed else mark.slot, seen.plan)
+        return has_changed
+
+    def _renamed(self, term: int, entry: Renamed) -> bool:
+        old, new = entry.old, entry.new
+        if old not in self._tasks or new in self._tasks:
+            return False
+        self._tasks.remove(old)
+        self._tasks.add(new)
+        self.marks = renamed(self.marks, old, new)
+        self.states = renamed(self.states, old, new)
+        self.successes = renamed(self.successes, old, new)
+        self.rows.rename(old, new)
+        self.requests.rename(old, new)
+        return True
+
+    def _era(self, term: int, era: Era) -> bool:
+        # Rows have no part in what is accepted here, so an era needs no number: the mark alone decides.
+        place = (era.task, era.schedule)
+        mark = self.marks.get(place)
+        if mark is None or mark.slot is None or mark.slot <= era.at:
+            return False
+        self.marks[place] = mark._replace(slot=era.at)
+        return True
+
+    def _lost(self, term: int, lost: Lost) -> bool:
+        row = self.rows.unended(lost.run_id)
+        if row is None:
+            return False
+        self.rows.end(row, Outcome.LOST, lost.at)
+        return True
+
+    def _note(self, term: int, note: Note) -> bool:
+        row = self.rows.unended(note.run_id)
+        if row is None:
+            return False
+        row.progress, row.text = note.progress, note.text
+        if note.log is not None:
+            self.rows.logs[note.run_id] = note.log
+        return True
+
+    def _answered(self, term: int, answered: Answered) -> bool:
+        return self.requests.answer(answered.request_id)
+
+    _WRITERS: ClassVar[dict[type, Any]] = {
+        Claim: _claim,
+        Begin: _begin,
+        Again: _again,
+        Finish: _finish,
+        Passed: _passed,
+        Seen: _seen,
+        Renamed: _renamed,
+        Era: _era,
+        Lost: _lost,
+        Note: _note,
+        Answered: _answered,
+    }
+
+    # Rows and marks
+
+    def _move_mark(self, task: str, schedule: str, slot: int) -> bool:
+        mark = self.marks.get((task, schedule))
+        if mark is None:
+            self.marks[task, schedule] = Mark(slot, None)
+        elif mark.slot is not None and slot <= mark.slot:
+            return False
+        else:
+            self.marks[task, schedule] = Mark(slot, mark.plan)
+        return True
+
+    def _writer(self) -> ProcessId:
+        assert self.me is not None
+        return self.me
+
+    def _insert(self, entry: Claim | Passed, term: int) -> None:
+        self._tasks.add(entry.task)
+        self.rows.insert(Row(entry, term, self._writer()))
+
+
+def _is_repeated(row: Row, term: int, task: str, slot: int | None, schedule: str) -> bool:
+    return (row.term, row.entry.task, row.slot, row.entry.schedule) == (term, task, slot, schedule)

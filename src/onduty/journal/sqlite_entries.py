@@ -1,0 +1,243 @@
+"""What each entry does to the tables, inside the transaction of the whole batch. Each answers whether it was accepted.
+
+A plain claim costs two statements and its end one, however many rows there are: what is rarer pays for itself.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from onduty.journal import (
+    Again,
+    Answered,
+    Begin,
+    Claim,
+    Entry,
+    Era,
+    Finish,
+    Lost,
+    Note,
+    Outcome,
+    Passed,
+    Renamed,
+    Seen,
+)
+from onduty.journal.sqlite_requests import rename as rename_requests
+from onduty.journal.sqlite_session import Session
+
+
+class Writer:
+    """Writes in the name of the process ``me``, as the terms table spells it."""
+
+    def __init__(self, me: str) -> None:
+        self._me = me
+
+    def write(self, session: Session, term: int, entry: Entry) -> bool:
+        accepted: bool = self._WRITERS[type(entry)](self, session, term, entry)
+        return accepted
+
+    def _claim(self, session: Session, term: int, claim: Claim) -> bool:
+        execute, slot, at = session.cursor.execute, claim.slot, claim.at
+        task, schedule = place(session, claim.task, claim.schedule)
+        line = 0 if schedule == task else schedule
+        if not (claim.once and execute(_HAS_SUCCEEDED, (task, claim.key)).fetchone()):
+            began = at if claim.begin else None
+            row = (claim.run_id, slot, term, int(claim.begin), at, began, claim.kwargs, claim.key, int(claim.once))
+            execute(_INSERT_CLAIM, (*row, task, line, schedule, slot, slot))
+            if session.cursor.rowcount == 1:
+                _move_mark(session, task, schedule, slot)
+                if slot is None:
+                    execute("delete from requests where id = ?", (claim.run_id,))
+                return True
+        return _is_repeated(session, claim.run_id, term, task, line, slot)
+
+    def _begin(self, session: Session, term: int, begin: Begin) -> bool:
+        session.cursor.execute(
+            "update runs set attempt = ?, term = ?, started_at = ?, retry_at = null"
+            " where run_id = ? and attempt = ? and outcome is null",
+            (begin.attempt, term, begin.at, begin.run_id, begin.attempt - 1),
+        )
+        return session.cursor.rowcount == 1
+
+    def _again(self, session: Session, term: int, again: Again) -> bool:
+        row = session.cursor.execute(
+            "select term from runs where run_id = ? and attempt = ? and outcome is null", (again.run_id, again.attempt)
+        ).fetchone()
+        if row is None or not self._is_own(session, row[0]):
+            return False
+        session.cursor.execute(
+            "update runs set retry_at = ?, error = ? where run_id = ?", (again.retry_at, again.error, again.run_id)
+        )
+        return True
+
+    def _finish(self, session: Session, term: int, finish: Finish) -> bool:
+        execute, run_id = session.cursor.execute, finish.run_id
+        end = (finish.outcome.value, finish.at, finish.error, finish.result, run_id)
+        if self._is_own(session, term):
+            # Nearly all: claimed or begun by this process in the very term that now writes.
+            execute(_END_PLAIN, (*end, term))
+            if session.cursor.rowcount == 1:
+                return True
+        row = execute(
+            "select term, attempt = 0 or retry_at is not null, once from runs where run_id = ? and outcome is null",
+            (run_id,),
+        ).fetchone()
+        if row is None:
+            return False
+        of_term, is_queued, once = row
+        if not self._is_own(session, of_term) and not (is_queued and newest_term(session) == term):
+            return False
+        execute(_END, end)
+        if once and finish.outcome is Outcome.SUCCEEDED:
+            execute(_KEEP_SUCCESS, (run_id,))
+        return True
+
+    def _passed(self, session: Session, term: int, passed: Passed) -> bool:
+        last, at = passed.last, passed.at
+        task, schedule = place(session, passed.task, passed.schedule)
+        line = 0 if schedule == task else schedule
+        row = (passed.run_id, last, passed.first, passed.count, term, at, at, passed.outcome.value, passed.why)
+        session.cursor.execute(_INSERT_PASSED, (*row, task, line, schedule, last))
+        if session.cursor.rowcount == 1:
+            _move_mark(session, task, schedule, last)
+            return True
+        return _is_repeated(session, passed.run_id, term, task, line, last)
+
+    def _seen(self, session: Session, term: int, seen: Seen) -> bool:
+        _, schedule = place(session, seen.task, seen.schedule)
+        mark, plan = session.cursor.execute("select last_slot, plan from tasks where id = ?", (schedule,)).fetchone()
+        has_changed = None not in (plan, seen.plan) and plan != seen.plan
+        if mark is None or has_changed or (plan is None and seen.plan is not None):
+            moved = seen.at if mark is None else max(mark, seen.at) if has_changed else mark
+            session.cursor.execute(
+                "update tasks set last_slot = ?, plan = coalesce(?, plan) where id = ?", (moved, seen.plan, schedule)
+            )
+        return mark is None or has_changed
+
+    def _renamed(self, session: Session, term: int, renamed: Renamed) -> bool:
+        old, new = renamed
+        execute = session.cursor.execute
+        if execute("select 1 from tasks where name = ?", (new,)).fetchone():
+            return False
+        execute("update tasks set name = ? where name = ?", (new, old))
+        if session.cursor.rowcount == 0:
+            return False
+        session.places.clear()
+        rename_requests(session, old, new)
+        return True
+
+    def _era(self, session: Session, term: int, era: Era) -> bool:
+        session.cursor.execute(
+            "update tasks set last_slot = ?, era = era + 1 where name = ? and schedule = ? and last_slot > ?",
+            (era.at, era.task, era.schedule, era.at),
+        )
+        return session.cursor.rowcount == 1
+
+    def _lost(self, session: Session, term: int, lost: Lost) -> bool:
+        session.cursor.execute(
+            "update runs set outcome = ?, ended_at = ?, retry_at = null where run_id = ? and outcome is null",
+            (Outcome.LOST.value, lost.at, lost.run_id),
+        )
+        return session.cursor.rowcount == 1
+
+    def _note(self, session: Session, term: int, note: Note) -> bool:
+        session.cursor.execute(
+            "update runs set progress = ?, text = ? where run_id = ? and outcome is null",
+            (note.progress, note.text, note.run_id),
+        )
+        if session.cursor.rowcount == 0:
+            return False
+        if note.log is not None:
+            session.cursor.execute(
+                "insert or replace into logs(run, lines) select id, ? from runs where run_id = ?",
+                (note.log, note.run_id),
+            )
+        return True
+
+    def _answered(self, session: Session, term: int, answered: Answered) -> bool:
+        session.cursor.execute("delete from requests where id = ?", (answered.request_id,))
+        return session.cursor.rowcount == 1
+
+    def _is_own(self, session: Session, term: int) -> bool:
+        if term not in session.own_terms:
+            row = session.cursor.execute("select process from terms where term = ?", (term,)).fetchone()
+            if row is None or row[0] != self._me:
+                return False
+            session.own_terms.add(term)
+        return True
+
+    _WRITERS: ClassVar[dict[type, Any]] = {
+        Claim: _claim,
+        Begin: _begin,
+        Again: _again,
+        Finish: _finish,
+        Passed: _passed,
+        Seen: _seen,
+        Renamed: _renamed,
+        Era: _era,
+        Lost: _lost,
+        Note: _note,
+        Answered: _answered,
+    }
+
+
+def newest_term(session: Session) -> int:
+    return int(session.cursor.execute("select coalesce(max(term), 0) from terms").fetchone()[0])
+
+
+def place(session: Session, task: str, schedule: str) -> tuple[int, int]:
+    """The ids of the task and of its schedule, which are the same for its own; made if they are missing."""
+    found = session.places.get((task, schedule))
+    if found is None:
+        number = _id(session, task, "")
+        found = number, _id(session, task, schedule) if schedule else number
+        session.places[task, schedule] = found
+    return found
+
+
+def _id(session: Session, task: str, schedule: str) -> int:
+    session.cursor.execute("insert or ignore into tasks(name, schedule) values (?, ?)", (task, schedule))
+    return int(session.cursor.execute(_ID, (task, schedule)).fetchone()[0])
+
+
+def _move_mark(session: Session, task: int, schedule: int, slot: int | None) -> None:
+    """Without a slot there is no mark to move. The rows of all schedules are counted in the task's own."""
+    if schedule == task:
+        session.cursor.execute(
+            "update tasks set rows = rows + 1, last_slot = coalesce(?, last_slot) where id = ?", (slot, task)
+        )
+        return
+    session.cursor.execute("update tasks set rows = rows + 1 where id = ?", (task,))
+    session.cursor.execute("update tasks set last_slot = coalesce(?, last_slot) where id = ?", (slot, schedule))
+
+
+def _is_repeated(session: Session, run_id: str, term: int, task: int, line: int, slot: int | None) -> bool:
+    """Perhaps it is asked for again: it had been accepted, and only the answer was lost."""
+    row = session.cursor.execute(
+        "select 1 from runs where run_id = ? and term = ? and task = ? and line = ? and slot is ?",
+        (run_id, term, task, line, slot),
+    ).fetchone()
+    return row is not None
+
+
+_ID = "select id from tasks where name = ? and schedule = ?"
+_HAS_SUCCEEDED = "select 1 from successes where task = ? and key = ?"
+_KEEP_SUCCESS = (
+    "insert or ignore into successes(task, key) select task, key from runs where run_id = ? and key is not null"
+)
+# The row is made only if the slot is later than the mark, and the mark moves only if the row was made.
+_INSERT_CLAIM = (
+    "insert into runs(run_id, slot, slots, term, attempt, created_at, started_at, kwargs, key, once, task, line, era)"
+    " select ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, era from tasks"
+    " where id = ? and (? is null or last_slot is null or last_slot < ?) on conflict do nothing"
+)
+_INSERT_PASSED = (
+    "insert into runs(run_id, slot, first_slot, slots, term, attempt, created_at, ended_at, outcome, error, kwargs,"
+    " task, line, era) select ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, '{}', ?, ?, era from tasks"
+    " where id = ? and (last_slot is null or last_slot < ?) on conflict do nothing"
+)
+_END = (
+    "update runs set outcome = ?, ended_at = ?, error = ?, result = ?, retry_at = null"
+    " where run_id = ? and outcome is null"
+)
+_END_PLAIN = f"{_END} and term = ? and once = 0"

@@ -1,0 +1,99 @@
+"""What processes ask of the leader, in the tables: requests, pauses and dynamic schedules.
+
+Each function is the work of one short transaction, or of one reading statement. Tasks stand here by name: whoever asks
+need not know whether the leader has ever heard of them.
+"""
+
+from __future__ import annotations
+
+from onduty.journal import Dynamic, Request
+from onduty.journal.sqlite_session import Session
+
+
+def request(session: Session, wanted: Request) -> str:
+    execute = session.cursor.execute
+    if execute(_IS_KNOWN, (wanted.id, wanted.id)).fetchone():
+        return wanted.id
+    if wanted.kind == "trigger" and wanted.key is not None:
+        same = execute(_SAME_KEY, (wanted.task, wanted.key, wanted.task, wanted.key)).fetchone()
+        if same is not None:
+            return str(same[0])
+    execute("insert into requests(id, kind, task, at, kwargs, key, target) values (?, ?, ?, ?, ?, ?, ?)", wanted)
+    _revise(session)
+    return wanted.id
+
+
+def requests(session: Session) -> list[Request]:
+    found = session.cursor.execute("select id, kind, task, at, kwargs, key, target from requests order by number")
+    return [Request(*row) for row in found]
+
+
+def pause(session: Session, task: str, at: int, schedule: str) -> None:
+    session.cursor.execute("insert or ignore into paused(task, schedule, at) values (?, ?, ?)", (task, schedule, at))
+    if session.cursor.rowcount == 1:
+        _revise(session)
+
+
+def resume(session: Session, task: str, schedule: str) -> None:
+    session.cursor.execute("delete from paused where task = ? and schedule = ?", (task, schedule))
+    if session.cursor.rowcount == 1:
+        _revise(session)
+
+
+def paused(session: Session) -> dict[tuple[str, str], int]:
+    found = session.cursor.execute("select task, schedule, at from paused")
+    return {(task, schedule): at for task, schedule, at in found}
+
+
+def put_schedule(session: Session, dynamic: Dynamic) -> None:
+    session.cursor.execute(
+        "insert or replace into schedules(task, key, spec, kwargs, at) values (?, ?, ?, ?, ?)", dynamic
+    )
+    _revise(session)
+
+
+def drop_schedule(session: Session, task: str, key: str) -> bool:
+    session.cursor.execute("delete from schedules where task = ? and key = ?", (task, key))
+    if session.cursor.rowcount == 0:
+        return False
+    # No schedule's plan: should it be made again, it is another one.
+    session.cursor.execute("update tasks set plan = '' where name = ? and schedule = ?", (task, key))
+    _revise(session)
+    return True
+
+
+def schedules(session: Session, task: str | None) -> list[Dynamic]:
+    found = session.cursor.execute(
+        "select task, key, spec, kwargs, at from schedules where ? is null or task = ? order by task, key", (task, task)
+    )
+    return [Dynamic(*row) for row in found]
+
+
+def revision(session: Session) -> int:
+    return int(session.cursor.execute("select number from revision").fetchone()[0])
+
+
+def rename(session: Session, old: str, new: str) -> None:
+    """What was asked of ``old`` is asked of ``new``, unless the same was already asked of that."""
+    for statement in _RENAME:
+        session.cursor.execute(statement, {"old": old, "new": new})
+    _revise(session)
+
+
+def _revise(session: Session) -> None:
+    session.cursor.execute("update revision set number = number + 1")
+
+
+_RENAME = (
+    "update requests set task = :new where task = :old",
+    "update or ignore paused set task = :new where task = :old",
+    "delete from paused where task = :old",
+    "update or ignore schedules set task = :new where task = :old",
+    "delete from schedules where task = :old",
+)
+_IS_KNOWN = "select 1 from runs where run_id = ? union all select 1 from requests where id = ?"
+_SAME_KEY = (
+    "select run_id from runs where task = (select id from tasks where name = ? and schedule = '') and key = ?"
+    " and ended_at is null"
+    " union all select id from requests where task = ? and key = ? and kind = 'trigger'"
+)

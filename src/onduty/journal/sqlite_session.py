@@ -1,0 +1,45 @@
+"""A connection to the journal's file, and what it has learnt; also connections that can't be closed any more."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+unprotected: set[tuple[int, int]] = set()
+"""Inodes for which SQLite, in this process, believes in locks that it has not."""
+
+
+class Session:
+    """A connection and what was learnt through it; that part is emptied whenever a transaction is rolled back."""
+
+    __slots__ = ("commits", "connection", "cursor", "inode", "own_terms", "pid", "places")
+
+    def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int]) -> None:
+        self.connection = connection
+        self.cursor = connection.cursor()
+        self.inode = inode
+        self.pid = os.getpid()
+        self.commits = 0  # since the last checkpoint
+        self.own_terms: set[int] = set()
+        self.places: dict[tuple[str, str], tuple[int, int]] = {}  # by (task, schedule): see ``sqlite_entries.place``
+
+    def forget_all(self) -> None:
+        self.own_terms.clear()
+        self.places.clear()
+
+    def wait_for_others(self, seconds: float) -> None:
+        """How long from now on a statement waits for another process's transaction."""
+        self.cursor.execute(f"pragma busy_timeout = {round(max(seconds, 0.0) * 1000)}")
+
+    def keep_for_ever(self) -> None:
+        """Never close it; the file can't be used by this process again."""
+        import ctypes
+
+        unprotected.add(self.inode)
+        _kept.append(self)
+        # A list dies with the interpreter, which would then close the connection after all: a child that outlives its
+        # parent would write back, and delete, a log that others have replaced since.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+
+
+_kept: list[Session] = []
