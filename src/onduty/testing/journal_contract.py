@@ -10,15 +10,17 @@ import threading
 from typing import Any
 
 from onduty.errors import TermLost
-from onduty.journal import Begin, Claim, Finish, Journal, Lost, Mark, Outcome, Passed, RunRecord, Seen
-from onduty.process import ProcessId, this_process
+from onduty.journal import Begin, Claim, Finish, Journal, Lost, Mark, Outcome, RunRecord, Seen
+from onduty.process import ProcessId
+from onduty.testing.journal_parts import ME, NOW, OTHER, claim, found, passed, refuses
+from onduty.testing.journal_requests import RequestsContract
+from onduty.testing.journal_runs import RunsContract
+from onduty.testing.journal_schedules import SchedulesContract
 
-ME = this_process()
-OTHER = ME._replace(pid=ME.pid + 1)
-NOW = 1_800_000_000_000_000
+__all__ = ["ME", "NOW", "OTHER", "JournalContract"]
 
 
-class JournalContract:
+class JournalContract(SchedulesContract, RunsContract, RequestsContract):
     """Each test is one promise of ``onduty.journal.Journal``."""
 
     durable = True
@@ -48,46 +50,46 @@ class JournalContract:
         """The second claim of a slot is refused, in the same batch and later."""
         term = journal.begin_term(0, NOW)
 
-        assert journal.write(term, [_claim("a", 10), _claim("b", 10)]) == [True, False]
-        assert journal.write(term, [_claim("c", 10)]) == [False]
+        assert journal.write(term, [claim("a", 10), claim("b", 10)]) == [True, False]
+        assert journal.write(term, [claim("c", 10)]) == [False]
 
     def test_the_mark_only_moves_forward(self, journal: Journal) -> None:
         """A slot before the mark is never claimed again, pruned or not."""
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim("a", 10)])
+        journal.write(term, [claim("a", 10)])
 
-        assert journal.write(term, [_claim("b", 9)]) == [False]
+        assert journal.write(term, [claim("b", 9)]) == [False]
         assert journal.marks() == {("task", ""): Mark(10, None)}
 
     def test_a_claim_whose_answer_was_lost_is_accepted_again(self, journal: Journal) -> None:
         """The same run id under the same term is the same claim."""
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim("a", 10), _claim("free", None)])
+        journal.write(term, [claim("a", 10), claim("free", None)])
 
-        assert journal.write(term, [_claim("a", 10), _claim("free", None)]) == [True, True]
+        assert journal.write(term, [claim("a", 10), claim("free", None)]) == [True, True]
         assert len(journal.recent()) == 2
 
     def test_a_refused_claim_moves_no_mark(self, journal: Journal) -> None:
         """A run id that is taken is refused for another slot or task: it is not the same claim."""
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim("a", 10)])
+        journal.write(term, [claim("a", 10)])
 
-        assert journal.write(term, [_claim("a", 11), _claim("a", 10, task="other"), _claim("a", None)]) == [False] * 3
+        assert journal.write(term, [claim("a", 11), claim("a", 10, task="other"), claim("a", None)]) == [False] * 3
         assert journal.marks() == {("task", ""): Mark(10, None)}
-        assert journal.write(term, [_claim("b", 11)]) == [True]
+        assert journal.write(term, [claim("b", 11)]) == [True]
 
     def test_a_claim_of_an_older_term_is_not_the_same_claim(self, journal: Journal) -> None:
         """The next leader may not start what its predecessor was given, though it knows the run's id."""
-        journal.write(journal.begin_term(0, NOW), [_claim("a", 10)])
+        journal.write(journal.begin_term(0, NOW), [claim("a", 10)])
         term = journal.begin_term(0, NOW)
 
-        assert journal.write(term, [_claim("a", 10)]) == [False]
+        assert journal.write(term, [claim("a", 10)]) == [False]
 
     def test_a_run_without_a_slot_moves_no_mark(self, journal: Journal) -> None:
         """Services and triggered runs: any number of them."""
         term = journal.begin_term(0, NOW)
 
-        assert journal.write(term, [_claim("a", None), _claim("b", None)]) == [True, True]
+        assert journal.write(term, [claim("a", None), claim("b", None)]) == [True, True]
         assert journal.marks() == {}
         assert [record.slot for record in journal.recent()] == [None, None]
 
@@ -96,11 +98,11 @@ class JournalContract:
         term = journal.begin_term(0, NOW)
         accepted: list[bool] = []
 
-        def claim(name: int) -> None:
+        def claim_all(name: int) -> None:
             for slot in range(20):
-                accepted.extend(journal.write(term, [_claim(f"{name}-{slot}", slot + 1)]))
+                accepted.extend(journal.write(term, [claim(f"{name}-{slot}", slot + 1)]))
 
-        threads = [threading.Thread(target=claim, args=(name,)) for name in range(8)]
+        threads = [threading.Thread(target=claim_all, args=(name,)) for name in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -113,31 +115,31 @@ class JournalContract:
     def test_an_older_term_is_refused_but_may_tell_how_its_runs_ended(self, journal: Journal) -> None:
         """That is the fence; a run that outlived its leader is still recorded."""
         old = journal.begin_term(0, NOW)
-        journal.write(old, [_claim("a", 10)])
+        journal.write(old, [claim("a", 10)])
         journal.begin_term(0, NOW)
 
-        for refused in ([_claim("b", 11)], [Seen("new", 1)], [Lost("a", NOW)], [_passed("p", 11, 12)]):
-            _refuses(journal, old, refused)
-        _refuses(journal, old, [Finish("a", Outcome.SUCCEEDED, NOW)])
+        for refused in ([claim("b", 11)], [Seen("new", 1)], [Lost("a", NOW)], [passed("p", 11, 12)]):
+            refuses(journal, old, refused)
+        refuses(journal, old, [Finish("a", Outcome.SUCCEEDED, NOW)])
 
-        assert _found(journal, "a").outcome is Outcome.SUCCEEDED
+        assert found(journal, "a").outcome is Outcome.SUCCEEDED
         assert journal.marks() == {("task", ""): Mark(10, None)}
 
     def test_a_run_ends_once(self, journal: Journal) -> None:
         """The first outcome stands."""
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim("a", 10)])
+        journal.write(term, [claim("a", 10)])
 
         ended = Finish("a", Outcome.FAILED, NOW + 5, error="ValueError: no", result=None)
         assert journal.write(term, [ended, Finish("a", Outcome.SUCCEEDED, NOW + 6)]) == [True, False]
-        assert (_found(journal, "a").error, _found(journal, "a").ended_at) == ("ValueError: no", NOW + 5)
+        assert (found(journal, "a").error, found(journal, "a").ended_at) == ("ValueError: no", NOW + 5)
 
     def test_a_queued_run_begins_once_and_is_tried_again_once(self, journal: Journal) -> None:
         """An attempt is a compare-and-set on the number before it."""
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim("a", 10, begin=False)])
+        journal.write(term, [claim("a", 10, begin=False)])
 
-        assert _found(journal, "a").attempt == 0
+        assert found(journal, "a").attempt == 0
         assert journal.write(term, [Begin("a", 1, NOW), Begin("a", 1, NOW)]) == [True, False]
         assert journal.write(term, [Begin("a", 3, NOW), Begin("a", 2, NOW)]) == [False, True]
         journal.write(term, [Finish("a", Outcome.SUCCEEDED, NOW)])
@@ -147,12 +149,12 @@ class JournalContract:
         """Who, when, with what, and how it ended; the start is that of the last attempt."""
         term = journal.begin_term(0, NOW)
         journal.write(term, [Claim("a", "task", 10, NOW, begin=False, kwargs='{"user":3}')])
-        queued = _found(journal, "a")
+        queued = found(journal, "a")
         journal.write(term, [Begin("a", 1, NOW + 1)])
         journal.write(term, [Begin("a", 2, NOW + 2), Finish("a", Outcome.SUCCEEDED, NOW + 3, result='"done"')])
 
         assert (queued.attempt, queued.started_at, queued.ended_at, queued.outcome) == (0, None, None, None)
-        assert _found(journal, "a") == RunRecord(
+        assert found(journal, "a") == RunRecord(
             run_id="a",
             task="task",
             slot=10,
@@ -173,18 +175,18 @@ class JournalContract:
 
     def test_a_queued_run_is_taken_over_by_the_next_leader(self, journal: Journal) -> None:
         """From then on it is of the new term."""
-        journal.write(journal.begin_term(0, NOW), [_claim("a", None, begin=False)])
+        journal.write(journal.begin_term(0, NOW), [claim("a", None, begin=False)])
         term = journal.begin_term(0, NOW)
 
         assert [record.attempt for record in journal.unfinished()] == [0]
         assert journal.write(term, [Begin("a", 1, NOW)]) == [True]
-        assert _found(journal, "a").term == term
+        assert found(journal, "a").term == term
 
     def test_unfinished_rows_come_oldest_first(self, journal: Journal) -> None:
         """Queued and running ones alike, of all tasks; ranges of slots have ended."""
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim("c", None), _passed("p", 1, 5), _claim("b", 9, begin=False), _claim("a", 10)])
-        journal.write(term, [Finish("c", Outcome.STOPPED, NOW), _claim("x", 1, task="other")])
+        journal.write(term, [claim("c", None), passed("p", 1, 5), claim("b", 9, begin=False), claim("a", 10)])
+        journal.write(term, [Finish("c", Outcome.STOPPED, NOW), claim("x", 1, task="other")])
 
         assert [record.run_id for record in journal.unfinished()] == ["b", "a", "x"]
 
@@ -192,8 +194,8 @@ class JournalContract:
         """A million missed slots are told in one row."""
         term = journal.begin_term(0, NOW)
 
-        assert journal.write(term, [_passed("p", 10, 1_000_000), _passed("q", 5, 20)]) == [True, False]
-        record = _found(journal, "p")
+        assert journal.write(term, [passed("p", 10, 1_000_000), passed("q", 5, 20)]) == [True, False]
+        record = found(journal, "p")
         assert (record.first_slot, record.slot, record.slots) == (10, 1_000_000, 999_991)
         assert record.outcome is Outcome.MISSED
         assert journal.marks() == {("task", ""): Mark(1_000_000, None)}
@@ -208,19 +210,19 @@ class JournalContract:
 
     def test_a_lost_run_has_its_outcome_from_the_next_leader(self, journal: Journal) -> None:
         """And only if it has none yet."""
-        journal.write(journal.begin_term(0, NOW), [_claim("a", 10), _claim("b", 11)])
+        journal.write(journal.begin_term(0, NOW), [claim("a", 10), claim("b", 11)])
         term = journal.begin_term(0, NOW)
         journal.write(term, [Finish("b", Outcome.SUCCEEDED, NOW)])
 
         assert [record.run_id for record in journal.unfinished()] == ["a"]
         assert journal.write(term, [Lost("a", NOW), Lost("b", NOW)]) == [True, False]
-        assert _found(journal, "a").outcome is Outcome.LOST
+        assert found(journal, "a").outcome is Outcome.LOST
         assert journal.unfinished() == []
 
     def test_recent_rows_come_newest_first(self, journal: Journal) -> None:
         """Of one task or of all, and no more than asked for."""
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim("a", 1), _claim("x", 1, task="other"), _claim("b", 2), _claim("c", 3)])
+        journal.write(term, [claim("a", 1), claim("x", 1, task="other"), claim("b", 2), claim("c", 3)])
 
         assert [record.run_id for record in journal.recent("task", 2)] == ["c", "b"]
         assert [record.run_id for record in journal.recent()] == ["c", "b", "x", "a"]
@@ -229,19 +231,19 @@ class JournalContract:
     def test_pruning_keeps_marks_and_what_still_runs(self, journal: Journal) -> None:
         """A pruned slot can't be claimed again."""
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim(f"r{slot}", slot) for slot in range(1, 11)])
+        journal.write(term, [claim(f"r{slot}", slot) for slot in range(1, 11)])
         journal.write(term, [Finish(f"r{slot}", Outcome.SUCCEEDED, NOW + slot) for slot in range(1, 10)])
 
         assert journal.prune(keep_runs=4, before=0) == 6
         assert journal.prune(keep_runs=4, before=0) == 0
         assert journal.prune(keep_runs=4, before=NOW + 9) == 2
         assert [record.run_id for record in journal.recent()] == ["r10", "r9"]
-        assert journal.write(term, [_claim("again", 3)]) == [False]
+        assert journal.write(term, [claim("again", 3)]) == [False]
 
     def test_pruning_counts_back_from_the_newest_row(self, journal: Journal) -> None:
         """An old run that is still going on does not cost a newer one its row."""
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim("old", 1), _claim("b", 2), _claim("c", 3)])
+        journal.write(term, [claim("old", 1), claim("b", 2), claim("c", 3)])
         journal.write(term, [Finish("b", Outcome.SUCCEEDED, NOW), Finish("c", Outcome.SUCCEEDED, NOW)])
 
         assert journal.prune(keep_runs=2, before=0) == 0
@@ -251,7 +253,7 @@ class JournalContract:
     def test_pruning_goes_in_steps(self, journal: Journal) -> None:
         """So that a large clean-up holds up nobody's claim."""
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim(f"{n}", n, task=f"task {n % 2}") for n in range(1, 2501)])
+        journal.write(term, [claim(f"{n}", n, task=f"task {n % 2}") for n in range(1, 2501)])
         journal.write(term, [Finish(f"{n}", Outcome.SUCCEEDED, NOW) for n in range(1, 2501)])
 
         steps = list(iter(lambda: journal.prune(keep_runs=5, before=0), 0))
@@ -281,7 +283,7 @@ class JournalContract:
     def test_it_may_be_opened_and_closed_again(self, journal: Journal) -> None:
         """Both are harmless twice, and what was written stays."""
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim("a", 10)])
+        journal.write(term, [claim("a", 10)])
 
         journal.open(ME)
         journal.close()
@@ -296,34 +298,12 @@ class JournalContract:
         if not self.durable:
             return
         term = journal.begin_term(0, NOW)
-        journal.write(term, [_claim("a", 10)])
+        journal.write(term, [claim("a", 10)])
 
         other = self.reopen(journal, OTHER)
         try:
             assert other.term() == term
             assert other.write(term, [Finish("a", Outcome.SUCCEEDED, NOW)]) == [False]
-            assert _found(other, "a").process == ME
+            assert found(other, "a").process == ME
         finally:
             other.close()
-
-
-def _claim(run_id: str, slot: int | None, *, task: str = "task", begin: bool = True) -> Claim:
-    return Claim(run_id, task, slot, NOW, begin)
-
-
-def _passed(run_id: str, first: int, last: int) -> Passed:
-    return Passed(run_id, "task", first, last, last - first + 1, Outcome.MISSED, NOW)
-
-
-def _found(journal: Journal, run_id: str) -> Any:
-    record = journal.get(run_id)
-    assert record is not None, run_id
-    return record
-
-
-def _refuses(journal: Journal, term: int, entries: list[Any]) -> None:
-    try:
-        journal.write(term, entries)
-    except TermLost:
-        return
-    raise AssertionError(f"an older term wrote {entries}")
