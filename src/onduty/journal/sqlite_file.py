@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from onduty.errors import ConfigError, JournalBusy, StoreUnavailable
 from onduty.journal.sqlite_aside import set_aside
-from onduty.journal.sqlite_opening import connect, explained, is_of_the_file, make_file
+from onduty.journal.sqlite_opening import connect, cut_short, explained, is_of_the_file, is_whole, make_file
 from onduty.journal.sqlite_session import Session, unprotected
 
 Answer = TypeVar("Answer")
@@ -165,7 +165,7 @@ class SqliteFile:
     def _open(self) -> None:
         session = self._session
         if session is not None:
-            if self._inode() == session.inode:
+            if _inode(self._look()) == session.inode:
                 return
             self._close()
         self._session = self._connect()
@@ -223,21 +223,28 @@ class SqliteFile:
         session = self._session
         if session is None:
             raise self._not_open()
-        if self._inode() != session.inode:
+        found = self._look()
+        if _inode(found) != session.inode:
             self._close()
             raise StoreUnavailable(
                 f"{self.path} was deleted or replaced while it was open; open() begins with the new one"
             )
+        assert found is not None
+        if found.st_size != session.size:
+            # By itself it only grows. If it was cut short, this connection would not notice while it has the rest in
+            # memory; whoever opens the file next would, and find slots unclaimed.
+            if found.st_size < session.size and not (found.st_size and is_whole(self.path)):
+                raise cut_short(self.path)
+            session.size = found.st_size
         return session
 
-    def _inode(self) -> tuple[int, int] | None:
+    def _look(self) -> os.stat_result | None:
         try:
-            found = os.stat(self.path)
+            return os.stat(self.path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             raise StoreUnavailable(f"{self.path} can't be looked at: {error.strerror}") from error
-        return found.st_dev, found.st_ino
 
     def _connect(self) -> Session:
         inode = make_file(self.path)
@@ -248,7 +255,7 @@ class SqliteFile:
                 " that was started afresh (the 'spawn' method of multiprocessing), or restart this worker."
             )
         connection = connect(self.path, synchronous=self._durability, busy_seconds=self._busy_seconds)
-        if self._inode() != inode:
+        if _inode(self._look()) != inode:
             connection.close()
             raise StoreUnavailable(f"{self.path} was deleted or replaced while it was being opened; try again")
         return Session(connection, inode)
@@ -257,6 +264,10 @@ class SqliteFile:
         return StoreUnavailable(
             f"the journal {self.path} is not open in this process (pid {os.getpid()}): call open() first"
         )
+
+
+def _inode(found: os.stat_result | None) -> tuple[int, int] | None:
+    return (found.st_dev, found.st_ino) if found else None
 
 
 def _right_here(fn: Callable[..., Answer], /, *args: Any) -> Answer:

@@ -104,6 +104,31 @@ def explained(path: Path, error: BaseException) -> StoreUnavailable:
     return StoreUnavailable(f"{path}: {said}; {remedy}")
 
 
+def is_whole(path: Path) -> bool:
+    """Whether all of the file is there and makes sense, read afresh: a connection in use has much of it in memory.
+
+    For a file that became shorter while it was open (``VACUUM`` by hand does so and no harm); it reads it all. Not for
+    an empty one: SQLite would delete its log.
+    """
+    connection = None
+    try:
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        found: str = connection.execute("pragma quick_check(1)").fetchone()[0]
+        return found == "ok"
+    except sqlite3.DatabaseError as error:
+        said = explained(path, error)
+        if isinstance(said, JournalDamaged):
+            return False
+        raise said from error
+    finally:
+        if connection is not None:
+            connection.close()
+
+
+def cut_short(path: Path) -> JournalDamaged:
+    return JournalDamaged(f"{path} is not a journal or is damaged (its end is missing): {_SET_ASIDE}")
+
+
 def _prepare(connection: sqlite3.Connection, path: Path, deadline_mono: float) -> None:
     while True:
         try:
@@ -130,6 +155,16 @@ def _make_journal(connection: sqlite3.Connection, path: Path) -> None:
     if version < sqlite_schema.LATEST:
         sqlite_schema.migrate(connection, version)
     connection.execute("select max(term) from terms").fetchone()
+    _check_length(connection, path)
+
+
+def _check_length(connection: sqlite3.Connection, path: Path) -> None:
+    """SQLite takes what is missing for zeros, and may find no error in them."""
+    pages, page_size = connection.execute("select * from pragma_page_count, pragma_page_size").fetchone()
+    # In this order: what the log held when the pages were counted is in the file if the log is empty now.
+    log = Path(f"{path}-wal")
+    if (not log.exists() or log.stat().st_size == 0) and os.stat(path).st_size < pages * page_size:
+        raise cut_short(path)
 
 
 def _is_locked(error: sqlite3.OperationalError) -> bool:
