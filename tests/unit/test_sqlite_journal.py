@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from onduty.errors import ConfigError, JournalDamaged, StoreUnavailable
+from onduty.errors import ConfigError, StoreUnavailable
 from onduty.journal import Begin, Claim, Finish, Lost, Mark, Outcome
 from onduty.journal.sqlite import SqliteJournal
 from onduty.journal.sqlite_file import CHECKPOINT_AFTER
@@ -37,101 +37,6 @@ def journal(path: Path) -> Iterator[SqliteJournal]:
     journal = SqliteJournal(path)
     journal.open(this_process())
     yield journal
-    journal.close()
-
-
-CLAIM_ALL = """
-import json, sys
-from onduty.journal import Claim
-from onduty.journal.sqlite import SqliteJournal
-from onduty.journal.sqlite_file import CHECKPOINT_AFTER
-from onduty.process import this_process
-path, name = sys.argv[1:]
-journal = SqliteJournal(path)
-print("ready", flush=True)
-sys.stdin.readline()
-journal.open(this_process())
-term, mine = journal.term(), []
-for first in range(1, 2001, 5):
-    slots = range(first, first + 5)
-    claims = [Claim(f"{name}-{slot}", "task", slot, 0) for slot in slots]
-    mine += [slot for slot, ok in zip(slots, journal.write(term, claims)) if ok]
-print(json.dumps(mine))
-journal.close()
-"""
-
-OPEN_ALL = """
-import sys
-from onduty.journal.sqlite import SqliteJournal
-from onduty.journal.sqlite_file import CHECKPOINT_AFTER
-from onduty.process import this_process
-print("ready", flush=True)
-sys.stdin.readline()
-for number in range(40):
-    journal = SqliteJournal(f"{sys.argv[1]}.{number}")
-    journal.open(this_process())
-    assert journal.term() == 0
-    journal.close()
-"""
-
-
-def _at_once(program: str, path: Path, processes: int) -> list[str]:
-    """What each of so many processes says in the end; all begin when all are there."""
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, str(path), str(number)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for number in range(processes)
-    ]
-    try:
-        for process in started:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        for process in started:
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-        answers = [process.communicate(timeout=60) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
-    assert [error for _, error in answers if error] == []
-    return [answer for answer, _ in answers]
-
-
-def test_eight_processes_that_claim_the_same_slots_share_them_out(journal: SqliteJournal, path: Path) -> None:
-    """Each slot goes to one of them, and nobody is told that the database is locked."""
-    journal.begin_term(0, NOW)
-
-    shares = [json.loads(answer) for answer in _at_once(CLAIM_ALL, path, 8)]
-
-    assert sorted(slot for share in shares for slot in share) == list(range(1, 2001))
-    assert sum(bool(share) for share in shares) > 1  # else they did not meet at all
-
-
-def test_many_processes_may_make_the_file_at_once(path: Path) -> None:
-    """The first start of an app with many workers; and the last to leave puts nobody out who just comes."""
-    assert _at_once(OPEN_ALL, path, 6) == [""] * 6
-
-
-def test_a_file_that_is_being_made_by_another_process_is_waited_for(path: Path) -> None:
-    """SQLite does not wait by itself when it switches to its log; the other holds the file for a moment only."""
-    path.touch()
-    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    other.execute("begin immediate")
-    let_go = threading.Timer(0.2, other.close)
-    let_go.start()
-    journal = SqliteJournal(path)
-
-    journal.open(this_process())
-
-    let_go.join()
-    assert journal.term() == 0
     journal.close()
 
 
@@ -232,51 +137,6 @@ def test_a_file_held_by_another_program_is_waited_for_and_then_named(path: Path)
 
     assert journal.write(term, [Claim("a", "task", 1, NOW)]) == [True]
     journal.close()
-
-
-def test_a_database_of_another_program_is_refused(path: Path) -> None:
-    """And left as it is."""
-    other = sqlite3.connect(path)
-    other.execute("create table theirs(x)")
-    other.commit()
-    other.close()
-
-    with pytest.raises(JournalDamaged, match="another program"):
-        SqliteJournal(path).open(this_process())
-
-
-def test_a_file_that_is_no_database_is_refused(path: Path) -> None:
-    """With the path, and what to do with it."""
-    path.write_bytes(b"not a database at all" * 100)
-
-    with pytest.raises(JournalDamaged, match=r"journal\.sqlite3 is not a journal or is damaged.*move the file away"):
-        SqliteJournal(path).open(this_process())
-
-
-@pytest.mark.parametrize("length", [5000, 9000])
-def test_a_journal_that_was_cut_short_is_refused(journal: SqliteJournal, path: Path, length: int) -> None:
-    """A disk, or a copy, that lost its end."""
-    journal.begin_term(0, NOW)
-    journal.close()
-    os.truncate(path, length)
-
-    with pytest.raises(JournalDamaged, match=r"journal\.sqlite3 is not a journal or is damaged.*move the file away"):
-        journal.open(this_process())
-
-
-def test_damage_found_later_leaves_a_clear_error(journal: SqliteJournal, path: Path) -> None:
-    """What can't be read is not guessed."""
-    term = journal.begin_term(0, NOW)
-    journal.write(term, [Claim(f"r{slot}", "task", slot, NOW, kwargs="x" * 500) for slot in range(1, 200)])
-    journal.close()
-    size = path.stat().st_size
-    with path.open("r+b") as file:
-        file.seek(size // 2)
-        file.write(b"\xa5" * (size // 2))
-    journal.open(this_process())
-
-    with pytest.raises(JournalDamaged, match=r"journal\.sqlite3.*malformed.*move the file away"):
-        journal.prune(0, NOW)
 
 
 @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])

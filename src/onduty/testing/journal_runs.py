@@ -133,6 +133,9 @@ class RunsContract:
             assert other.write(term, ends) == [True, True, False]
             assert other.write(term, [Again("d", 1, NOW, NOW, "no")]) == [False]
             assert (found(other, "a").process, found(other, "d").process) == (OTHER, ME)
+            other.write(term, [claim("q", 6, begin=False)])
+            refuses(journal, term - 1, [Finish("q", Outcome.STOPPED, NOW), Finish("d", Outcome.SUCCEEDED, NOW)])
+            assert (found(other, "q").outcome, found(other, "d").outcome) == (None, Outcome.SUCCEEDED)
         finally:
             other.close()
 

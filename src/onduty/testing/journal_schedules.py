@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from onduty.journal import Dynamic, Era, Finish, Journal, Mark, Outcome, Passed, Renamed, Seen
-from onduty.testing.journal_parts import NOW, begun, claim, found, keyed, passed, trigger
+from onduty.process import ProcessId
+from onduty.testing.journal_parts import NOW, OTHER, begun, claim, found, keyed, passed, trigger
 
 
 class SchedulesContract:
     """Each test is one promise of ``onduty.journal.Journal``."""
+
+    durable = True
+
+    def reopen(self, journal: Any, me: ProcessId) -> Journal:
+        """The same store, seen by another process."""
+        raise NotImplementedError
 
     def test_each_schedule_of_a_task_has_its_own_slots(self, journal: Journal) -> None:
         """The same slot of two schedules is two slots; of one, it is claimed once."""
@@ -126,6 +135,22 @@ class SchedulesContract:
         assert [(one.task, one.key) for one in journal.schedules()] == [("new", "x")]
         assert journal.request(trigger("again", "k", task="new")) == "b"
         assert journal.write(term, [claim("c", 7, task="new"), claim("d", 8, task="new")]) == [False, True]
+
+    def test_an_old_name_may_begin_a_new_life(self, journal: Journal) -> None:
+        """Nothing of the old one is left under it, whoever remembers it: not in the next term of another process."""
+        term = begun(journal)
+        journal.write(term, [claim("a", 10, task="old")])
+        if self.durable:
+            other = self.reopen(journal, OTHER)
+            other.write(begun(other), [claim("b", 11, task="old")])
+            term = begun(journal)
+        journal.write(term, [claim("x", None, task="old"), Renamed("old", "new"), claim("c", 5, task="old")])
+        if self.durable:
+            assert other.write(begun(other), [claim("d", 6, task="old")]) == [True]
+            assert other.marks() == {("new", ""): Mark(11, None), ("old", ""): Mark(6, None)}
+            other.close()
+            return
+        assert journal.marks() == {("new", ""): Mark(10, None), ("old", ""): Mark(5, None)}
 
     def test_a_name_that_has_its_own_life_is_not_overwritten(self, journal: Journal) -> None:
         """After going back to an older version of the code, and forth again; and what is unknown can't be renamed."""

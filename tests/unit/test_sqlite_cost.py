@@ -1,0 +1,212 @@
+"""What a run costs the journal: counted in SQLite's own steps, which no other work on the machine changes."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from onduty.journal import (
+    Again,
+    Answered,
+    Begin,
+    Claim,
+    Dynamic,
+    Entry,
+    Era,
+    Finish,
+    Lost,
+    Note,
+    Outcome,
+    Passed,
+    Renamed,
+    Request,
+    Seen,
+)
+from onduty.journal.sqlite import SqliteJournal
+from onduty.process import this_process
+
+NOW = 1_800_000_000_000_000
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[SqliteJournal]:
+    journal = SqliteJournal(tmp_path / "journal.sqlite3")
+    journal.open(this_process())
+    yield journal
+    journal.close()
+
+
+def test_a_plain_run_costs_three_statements(journal: SqliteJournal) -> None:
+    """Its row and its mark, then its end; and per batch a look at the term, between begin and commit."""
+    term = journal.begin_term(0, NOW)
+    journal.write(term, [Claim("first", "task", 1, NOW), Finish("first", Outcome.SUCCEEDED, NOW)])
+
+    with _statements(journal) as claiming:
+        journal.write(term, [Claim("a", "task", 2, NOW), Claim("b", "task", 3, NOW)])
+    with _statements(journal) as finishing:
+        journal.write(term, [Finish("a", Outcome.SUCCEEDED, NOW), Finish("b", Outcome.FAILED, NOW, "no")])
+
+    assert [text.split()[0] for text in claiming] == ["begin", "select", *["insert", "update"] * 2, "commit"]
+    assert [text.split()[0] for text in finishing] == ["begin", "select", "update", "update", "commit"]
+
+
+def test_the_cost_does_not_grow_with_history(journal: SqliteJournal) -> None:
+    """Of a run, and of every question that is asked while the app works."""
+    term = journal.begin_term(0, NOW)
+    _add_history(journal, term, 1, 100)
+    few = {name: _steps(journal, work) for name, work in _work(journal, term, 200).items()}
+    _add_history(journal, term, 300, 30_000)
+    many = {name: _steps(journal, work) for name, work in _work(journal, term, 50_000).items()}
+
+    grown = {name: (few[name], many[name]) for name in few if many[name] > few[name] * 1.5}
+    assert grown == {}
+
+
+def test_the_cost_does_not_grow_with_tasks(journal: SqliteJournal) -> None:
+    """Nor with their schedules."""
+    term = journal.begin_term(0, NOW)
+    _add_history(journal, term, 1, 10)
+    few = {name: _steps(journal, work) for name, work in _work(journal, term, 200).items()}
+    journal.write(term, [Claim(f"t{n}", f"task {n}", 1, NOW) for n in range(3000)])
+    journal.write(term, [Claim(f"s{n}", "task", 1, NOW, schedule=f"room {n}") for n in range(3000)])
+    journal.write(term, [Finish(f"{kind}{n}", Outcome.SUCCEEDED, NOW) for n in range(3000) for kind in "ts"])
+    many = {name: _steps(journal, work) for name, work in _work(journal, term, 50_000).items()}
+
+    grown = {name: (few[name], many[name]) for name in few if many[name] > few[name] * 1.5}
+    assert grown == {}
+
+
+def test_a_step_of_pruning_costs_what_it_deletes(journal: SqliteJournal) -> None:
+    """Not what is left to be deleted: it stands between two claims."""
+    term = journal.begin_term(0, NOW)
+    costs = []
+    for first, runs in ((1, 2500), (2501, 40_000)):
+        _add_history(journal, term, first, runs)
+        costs.append(
+            [_steps(journal, lambda: journal.prune(100, 0)), _steps(journal, lambda: journal.prune(10, NOW + 1))]
+        )
+
+    (few, few_old), (many, many_old) = costs
+    assert many < few * 1.5
+    assert many_old < few_old * 1.5
+
+
+def test_no_statement_looks_through_all_runs(journal: SqliteJournal) -> None:
+    """Nor sorts them, as SQLite itself explains each one. "The newest of all" walks down the rows, and stops."""
+    term = journal.begin_term(0, NOW)
+    with _statements(journal) as said:
+        _do_everything(journal, term)
+
+    plans = {text: _plan(journal, text) for text in said if text.split()[0] in ("select", "insert", "update", "delete")}
+    newest = [text for text in plans if "from runs r cross join" in text and "where" not in text]
+    walks = {
+        text: plan
+        for text, plan in plans.items()
+        for step in plan
+        if text not in newest and (re.match(r"SCAN (r|runs)\b", step) or ("ORDER BY" in step and " runs" in text))
+    }
+    assert len(plans) > 40
+    assert len(newest) == 1
+    assert [step for step in plans[newest[0]] if "ORDER BY" in step] == []
+    assert walks == {}
+
+
+def _work(journal: SqliteJournal, term: int, slot: int) -> dict[str, Callable[[], object]]:
+    """To be done in this order."""
+    key = Claim(f"k{slot}", "task", None, NOW, key="k")
+    return {
+        "claim": lambda: journal.write(term, [Claim(f"n{slot}", "task", slot, NOW)]),
+        "finish": lambda: journal.write(term, [Finish(f"n{slot}", Outcome.SUCCEEDED, NOW)]),
+        "a schedule's claim": lambda: journal.write(term, [Claim(f"x{slot}", "task", slot, NOW, schedule="x")]),
+        "a schedule's end": lambda: journal.write(term, [Finish(f"x{slot}", Outcome.SUCCEEDED, NOW)]),
+        "refused": lambda: journal.write(term, [Claim("late", "task", 3, NOW)]),
+        "request": lambda: journal.request(Request(f"k{slot}", "trigger", "task", NOW, key="k")),
+        "answer": lambda: journal.write(term, [key]),
+        "same key": lambda: journal.request(Request("other", "trigger", "task", NOW, key="k")),
+        "unfinished": journal.unfinished,
+        "end": lambda: journal.write(term, [Finish(key.run_id, Outcome.SUCCEEDED, NOW)]),
+        "begin": lambda: journal.write(term, [Claim(f"q{slot}", "task", None, NOW, False), Begin(f"q{slot}", 1, NOW)]),
+        "again": lambda: journal.write(term, [Again(f"q{slot}", 1, NOW, NOW, "no"), Note(f"q{slot}", 0.5, "", "[]")]),
+        "lost": lambda: journal.write(term, [Lost(f"q{slot}", NOW)]),
+        "recent of all": journal.recent,
+        "recent": lambda: journal.recent("task", 5),
+        "get": lambda: journal.get(f"n{slot}"),
+        "log": lambda: journal.log(f"q{slot}"),
+        "state": lambda: journal.state("task"),
+        "revision": journal.revision,
+        "successes": lambda: journal.successes("task"),
+    }
+
+
+def _do_everything(journal: SqliteJournal, term: int) -> None:
+    for work in _work(journal, term, 10).values():
+        work()
+    entries: list[Entry] = [
+        Seen("task", 5, plan="every 5s"),
+        Seen("task", 5, plan="every 9s"),
+        Passed("p", "task", 11, 20, 10, Outcome.MISSED, NOW),
+        Era("task", 5),
+        Claim("o", "task", None, NOW, key="v7", once=True),
+        Finish("o", Outcome.SUCCEEDED, NOW),
+        Claim("o2", "task", None, NOW, key="v7", once=True),
+        Renamed("task", "new"),
+        Answered("nothing"),
+    ]
+    journal.write(term, entries)
+    journal.set_state(term, "new", "{}", "x")
+    journal.set_paused("task", NOW)
+    journal.set_paused("task", None)
+    journal.put_schedule(Dynamic("new", "x", "{}", "{}", NOW))
+    journal.drop_schedule("new", "x")
+    journal.begin_term(0, NOW)
+    journal.prune(2, NOW)
+    journal.prune(0, NOW * 2)
+    for ask in (journal.marks, journal.requests, journal.paused, journal.schedules, journal.term):
+        ask()
+
+
+def _add_history(journal: SqliteJournal, term: int, first: int, runs: int) -> None:
+    slots = range(first, first + runs)
+    journal.write(term, [Claim(f"r{slot}", "task", slot, NOW) for slot in slots])
+    journal.write(term, [Finish(f"r{slot}", Outcome.SUCCEEDED, NOW) for slot in slots])
+
+
+def _connection(journal: SqliteJournal) -> sqlite3.Connection:
+    session = journal._file._session
+    assert session is not None
+    return session.connection
+
+
+@contextmanager
+def _statements(journal: SqliteJournal) -> Iterator[list[str]]:
+    """The text of each statement, with its values."""
+    said: list[str] = []
+    connection = _connection(journal)
+    connection.set_trace_callback(said.append)
+    yield said
+    connection.set_trace_callback(None)
+
+
+def _steps(journal: SqliteJournal, work: Callable[[], object]) -> int:
+    """How many instructions SQLite's machine needs for it."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    connection = _connection(journal)
+    connection.set_progress_handler(count, 1)
+    work()
+    connection.set_progress_handler(None, 1)
+    return steps
+
+
+def _plan(journal: SqliteJournal, statement: str) -> list[str]:
+    return [row[3] for row in _connection(journal).execute(f"explain query plan {statement}")]
