@@ -39,17 +39,20 @@ class Writer:
     def _claim(self, session: Session, term: int, claim: Claim) -> bool:
         execute, slot, at = session.cursor.execute, claim.slot, claim.at
         task, schedule = place(session, claim.task, claim.schedule)
-        line = 0 if schedule == task else schedule
-        if not (claim.once and execute(_HAS_SUCCEEDED, (task, claim.key)).fetchone()):
-            began = at if claim.begin else None
-            row = (claim.run_id, slot, term, int(claim.begin), at, began, claim.kwargs, claim.key, int(claim.once))
-            execute(_INSERT_CLAIM, (*row, task, line, schedule, slot, slot))
-            if session.cursor.rowcount == 1:
-                _move_mark(session, task, schedule, slot)
-                if slot is None:
-                    execute("delete from requests where id = ?", (claim.run_id,))
-                return True
-        return _is_repeated(session, claim.run_id, term, task, line, slot)
+        row = (claim.run_id, slot, term, int(claim.begin), at, at if claim.begin else None, claim.kwargs)
+        line = 0
+        if claim.key is None and schedule == task:
+            execute(_INSERT_PLAIN, (*row, task, slot, slot))
+        else:
+            line = 0 if schedule == task else schedule
+            once = int(claim.once)
+            execute(_INSERT_OTHER, (*row, claim.key, once, task, line, schedule, slot, slot, once, task, claim.key))
+        if session.cursor.rowcount != 1:
+            return _is_repeated(session, claim.run_id, term, task, line, slot)
+        _move_mark(session, task, schedule, slot)
+        if slot is None:
+            execute("delete from requests where id = ?", (claim.run_id,))
+        return True
 
     def _begin(self, session: Session, term: int, begin: Begin) -> bool:
         session.cursor.execute(
@@ -221,15 +224,21 @@ def _is_repeated(session: Session, run_id: str, term: int, task: int, line: int,
 
 
 _ID = "select id from tasks where name = ? and schedule = ?"
-_HAS_SUCCEEDED = "select 1 from successes where task = ? and key = ?"
 _KEEP_SUCCESS = (
     "insert or ignore into successes(task, key) select task, key from runs where run_id = ? and key is not null"
 )
 # The row is made only if the slot is later than the mark, and the mark moves only if the row was made.
-_INSERT_CLAIM = (
+_INSERT_PLAIN = (
+    "insert into runs(run_id, slot, slots, term, attempt, created_at, started_at, kwargs, task, era)"
+    " select ?, ?, 1, ?, ?, ?, ?, ?, id, era from tasks"
+    " where id = ? and (? is null or last_slot is null or last_slot < ?) on conflict do nothing"
+)
+# The same with a key or for a dynamic schedule: what is nothing in nearly all rows costs these alone.
+_INSERT_OTHER = (
     "insert into runs(run_id, slot, slots, term, attempt, created_at, started_at, kwargs, key, once, task, line, era)"
     " select ?, ?, 1, ?, ?, ?, ?, ?, ?, ?, ?, ?, era from tasks"
-    " where id = ? and (? is null or last_slot is null or last_slot < ?) on conflict do nothing"
+    " where id = ? and (? is null or last_slot is null or last_slot < ?)"
+    " and not (? and exists (select 1 from successes where task = ? and key = ?)) on conflict do nothing"
 )
 _INSERT_PASSED = (
     "insert into runs(run_id, slot, first_slot, slots, term, attempt, created_at, ended_at, outcome, error, kwargs,"

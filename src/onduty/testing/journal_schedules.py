@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onduty.journal import Dynamic, Era, Finish, Journal, Mark, Outcome, Passed, Renamed, Seen
+from onduty.journal import Dynamic, Entry, Era, Finish, Journal, Mark, Outcome, Passed, Renamed, Seen
 from onduty.process import ProcessId
 from onduty.testing.journal_parts import NOW, OTHER, begun, claim, found, keyed, passed, trigger
 
@@ -144,7 +144,8 @@ class SchedulesContract:
             other = self.reopen(journal, OTHER)
             other.write(begun(other), [claim("b", 11, task="old")])
             term = begun(journal)
-        journal.write(term, [claim("x", None, task="old"), Renamed("old", "new"), claim("c", 5, task="old")])
+        entries: list[Entry] = [claim("x", None, task="old"), Renamed("old", "new"), claim("c", 5, task="old")]
+        assert journal.write(term, entries) == [True] * 3
         if self.durable:
             assert other.write(begun(other), [claim("d", 6, task="old")]) == [True]
             assert other.marks() == {("new", ""): Mark(11, None), ("old", ""): Mark(6, None)}
