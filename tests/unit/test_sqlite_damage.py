@@ -17,6 +17,7 @@ from onduty.journal import Claim, Finish, Outcome
 from onduty.journal.memory import MemoryJournal
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
+from support.at_once import at_once
 
 NOW = 1_800_000_000_000_000
 
@@ -211,6 +212,41 @@ def test_a_log_left_behind_by_another_worker_is_not_taken_for_the_new_file_s(pat
 
     assert (old.term(), old.recent()) == (0, [])
     old.close()
+
+
+SET_ASIDE_AND_ASK = """
+import sys, time
+from onduty.errors import StoreUnavailable
+from onduty.journal import Request
+from onduty.journal.sqlite import SqliteJournal
+from onduty.process import this_process
+path, number = sys.argv[1:]
+journal, asked = SqliteJournal(path), 0
+print("ready", flush=True)
+sys.stdin.readline()
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    try:
+        journal.open(this_process())
+        for _ in range(20):
+            journal.request(Request(f"{number}-{asked}", "trigger", "task", 0, kwargs="x" * 1000))
+            asked += 1
+        if number == "0":
+            journal.set_aside("damaged")
+    except StoreUnavailable:
+        assert number != "0", "the one that moves the files is put out by nobody"
+print(asked)
+"""
+
+
+def test_files_that_are_set_aside_again_and_again_under_load_stay_whole(path: Path) -> None:
+    """Those who ask meanwhile are told that the journal is not there, at worst; no file gets another one's log."""
+    asked = [int(answer) for answer in at_once(SET_ASIDE_AND_ASK, path, 3)]
+
+    files = [file for file in path.parent.iterdir() if not file.name.endswith(("-wal", "-shm"))]
+    assert len(files) > 5
+    assert all(_ask(file, "pragma quick_check(1)") == [("ok",)] for file in files)
+    assert sum(asked) > 0
 
 
 def test_what_can_not_be_set_aside_stays_whole(

@@ -141,8 +141,9 @@ class Journal(Protocol):
     def set_aside(self, why: str) -> Path:
         """Move a damaged store away, so that the next :meth:`open` makes a new one; answers where it is now.
 
-        For the leader alone, in office, after ``JournalDamaged``, whose ``kind`` is ``why``: the new name tells it, and
-        when. The new store knows nothing: no mark, no term.
+        For the leader alone, after ``JournalDamaged`` was raised in office, not before: while another one moves it, it
+        looks damaged. The error's ``kind`` is ``why``: the new name tells it, and when. The new store knows nothing, no
+        mark and no term.
         """
 
     # Terms, and what the leader writes in their name

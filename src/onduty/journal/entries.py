@@ -32,7 +32,7 @@ class Claim(NamedTuple):
     exists under this very ``run_id`` and term, the claim is accepted again.
 
     With a ``key`` it is refused while another run of this (task, key) is queued or running; with ``once`` also when
-    one has ever succeeded. Refused, it moves no mark and leaves its request alone.
+    one has ever succeeded; without a key, ``once`` says nothing. Refused, it moves no mark and leaves its request.
     """
 
     run_id: str

@@ -57,7 +57,7 @@ class Row:
 
     @property
     def once(self) -> bool:
-        return isinstance(self.entry, Claim) and self.entry.once
+        return isinstance(self.entry, Claim) and self.entry.once and self.entry.key is not None
 
     @property
     def is_queued(self) -> bool:

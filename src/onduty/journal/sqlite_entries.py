@@ -45,7 +45,7 @@ class Writer:
             execute(_INSERT_PLAIN, (*row, task, slot, slot))
         else:
             line = 0 if schedule == task else schedule
-            once = int(claim.once)
+            once = int(claim.once and claim.key is not None)
             execute(_INSERT_OTHER, (*row, claim.key, once, task, line, schedule, slot, slot, once, task, claim.key))
         if session.cursor.rowcount != 1:
             return _is_repeated(session, claim.run_id, term, task, line, slot)

@@ -254,7 +254,7 @@ class SqliteFile:
                 " or its descriptors were closed, and SQLite would write there without locks. Use a process"
                 " that was started afresh (the 'spawn' method of multiprocessing), or restart this worker."
             )
-        connection = connect(self.path, synchronous=self._durability, busy_seconds=self._busy_seconds)
+        connection = connect(self.path, inode, synchronous=self._durability, busy_seconds=self._busy_seconds)
         if _inode(self._look()) != inode:
             connection.close()
             raise StoreUnavailable(f"{self.path} was deleted or replaced while it was being opened; try again")

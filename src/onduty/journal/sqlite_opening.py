@@ -53,8 +53,8 @@ def make_file(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def connect(path: Path, *, synchronous: str, busy_seconds: float) -> sqlite3.Connection:
-    """A connection to the file that :func:`make_file` has seen, as a journal of the present version in WAL mode.
+def connect(path: Path, inode: tuple[int, int], *, synchronous: str, busy_seconds: float) -> sqlite3.Connection:
+    """A connection to the file that :func:`make_file` has named, as a journal of the present version in WAL mode.
 
     Raises:
         ConfigError: It was made by a newer onduty.
@@ -74,7 +74,7 @@ def connect(path: Path, *, synchronous: str, busy_seconds: float) -> sqlite3.Con
         connection.execute(
             f"pragma synchronous = {synchronous}"
         )  # first: a new file is made with fewer waits for the disk
-        _prepare(connection, path, time.monotonic() + busy_seconds)
+        _prepare(connection, path, inode, time.monotonic() + busy_seconds)
         connection.execute(f"pragma journal_size_limit = {_WAL_BYTES}")
         connection.execute(f"pragma wal_autocheckpoint = {_AUTOCHECKPOINT_PAGES}")
         return connection
@@ -129,10 +129,10 @@ def cut_short(path: Path) -> JournalDamaged:
     return JournalDamaged(f"{path} is not a journal or is damaged (its end is missing): {_SET_ASIDE}")
 
 
-def _prepare(connection: sqlite3.Connection, path: Path, deadline_mono: float) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path, inode: tuple[int, int], deadline_mono: float) -> None:
     while True:
         try:
-            _make_journal(connection, path)
+            _make_journal(connection, path, inode)
             return
         except sqlite3.OperationalError as error:
             # The switch to WAL does not wait for others by itself, it fails.
@@ -141,7 +141,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, deadline_mono: float) -
         _wait_for_others(connection)
 
 
-def _make_journal(connection: sqlite3.Connection, path: Path) -> None:
+def _make_journal(connection: sqlite3.Connection, path: Path, inode: tuple[int, int]) -> None:
     version = sqlite_schema.version(connection)
     if version is None:
         raise JournalDamaged(f"{path} is a database of another program: {_SET_ASIDE}", "foreign")
@@ -155,15 +155,23 @@ def _make_journal(connection: sqlite3.Connection, path: Path) -> None:
     if version < sqlite_schema.LATEST:
         sqlite_schema.migrate(connection, version)
     connection.execute("select max(term) from terms").fetchone()
-    _check_length(connection, path)
+    _check_length(connection, path, inode)
 
 
-def _check_length(connection: sqlite3.Connection, path: Path) -> None:
+def _check_length(connection: sqlite3.Connection, path: Path, inode: tuple[int, int]) -> None:
     """SQLite takes what is missing for zeros, and may find no error in them."""
     pages, page_size = connection.execute("select * from pragma_page_count, pragma_page_size").fetchone()
     # In this order: what the log held when the pages were counted is in the file if the log is empty now.
-    log = Path(f"{path}-wal")
-    if (not log.exists() or log.stat().st_size == 0) and os.stat(path).st_size < pages * page_size:
+    try:
+        if os.stat(f"{path}-wal").st_size > 0:
+            return
+    except FileNotFoundError:
+        pass
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return  # it was moved away right now, which whoever opens it will notice
+    if (found.st_dev, found.st_ino) == inode and found.st_size < pages * page_size:
         raise cut_short(path)
 
 
