@@ -2,6 +2,7 @@
 # Another interpreter: make test PYTHON=python3.13
 
 ARGS ?=
+SEEDS ?= 20000
 # How many tests at a time: most of them wait for a server, and few compute.
 JOBS ?= 3
 PYTHON ?= python3
@@ -9,7 +10,7 @@ export PYTHON
 
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench clean setup-demo setup-dev setup-browser setup-bench
+.PHONY: help demo test check bench simulate clean setup-demo setup-dev setup-browser setup-bench
 
 help: ## Show this list
 	@echo "onduty: background work on exactly one worker. Commands:"
@@ -29,6 +30,9 @@ check: setup-dev ## Look at format, lint and types without running anything
 
 bench: setup-dev setup-bench ## Run the benchmarks (ARGS=--list: which there are)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+simulate: setup-dev ## Play SEEDS (20000) stories of workers that crash, stop and come back, in simulated time
+	@$(BIN)/python -m onduty.testing.simulator $(SEEDS) --jobs 2 $(ARGS)
 
 clean: ## Remove what these commands made, .venv included
 	rm -rf .venv node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.* htmlcov build dist

@@ -26,7 +26,7 @@ def open_election(folder: Path, me: ProcessId) -> Election:
     return FileElection(folder / "lock", me, forks.keep_from_children, forks.release)
 
 
-def open_scratch() -> Journal:
+def open_scratch(keep: int = 20_000) -> Journal:
     from onduty.journal.memory import MemoryJournal
 
-    return MemoryJournal()
+    return MemoryJournal(keep)

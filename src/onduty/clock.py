@@ -9,7 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from datetime import datetime, timedelta, timezone, tzinfo
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
 
 SECOND = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -75,6 +78,9 @@ class Clock(Protocol):
     def wait(self, wakeup: Wakeup, timeout: float | None) -> bool:
         """Wait until ``wakeup`` is set (``True``) or ``timeout`` seconds of this clock have passed (``False``)."""
 
+    async def await_for(self, woken: asyncio.Event, timeout: float) -> None:
+        """As :meth:`wait`, without holding up the event loop that runs; ``woken`` is of that loop."""
+
 
 class SystemClock:
     """The machine's clock."""
@@ -87,3 +93,11 @@ class SystemClock:
 
     def wait(self, wakeup: Wakeup, timeout: float | None) -> bool:
         return wakeup.wait(timeout)
+
+    async def await_for(self, woken: asyncio.Event, timeout: float) -> None:
+        import asyncio
+
+        try:
+            await asyncio.wait_for(woken.wait(), timeout)
+        except asyncio.TimeoutError:
+            pass

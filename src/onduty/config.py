@@ -12,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
-from onduty.errors import ConfigError
+from onduty.errors import ConfigError, DeclarationError
 
 FrozenLeader = Literal["report", "kill"]
 JournalKind = Literal["sqlite", "memory"]
@@ -152,15 +152,12 @@ def _choice(allowed: Any) -> Callable[[str, Any], str]:
 def _zone(spelled: str, value: Any) -> str:
     if value == "UTC":
         return "UTC"  # needs no database, and no time to load what reads one
-    from zoneinfo import ZoneInfo
+    from onduty.schedules.zones import find_zone
 
     try:
-        ZoneInfo(value)
-    except Exception as error:
-        raise ConfigError(
-            f"{spelled} {value!r} is not a time zone this machine knows ({error}); "
-            'names are like "Europe/Berlin". A machine without a zone database needs: pip install tzdata'
-        ) from error
+        find_zone(value)
+    except DeclarationError as error:
+        raise ConfigError(f"{spelled} {error}") from error
     return str(value)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from contextvars import ContextVar
 from datetime import datetime, timezone, tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,7 +18,10 @@ from onduty.clock import to_datetime
 from onduty.errors import ArgumentError
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
     from onduty.schedules import Slots
+    from onduty.testing.by_hand import ContextForTest, Given
 
 STATE_LIMIT = 256 * 1024
 """Bytes of JSON that ``ctx.state`` may hold."""
@@ -44,8 +47,9 @@ class RunInProgress(Protocol):
     def pause(self, seconds: float) -> bool: ...
     async def apause(self, seconds: float) -> bool: ...
     def note_progress(self, fraction: float, text: str) -> None: ...
+    def note_line(self, line: str) -> None: ...
     def load_state(self) -> str: ...
-    def save_state(self, state: str) -> None: ...
+    def change_state(self, change: Callable[[str], str]) -> None: ...
 
 
 class Context:
@@ -56,6 +60,17 @@ class Context:
     def __init__(self, run: RunInProgress) -> None:
         self._run = run
         self._state: State | None = None
+
+    @staticmethod
+    def for_test(**given: Unpack[Given]) -> ContextForTest:
+        """A context to call a function with directly: ``collector(Context.for_test(state={"seen": 2}, sleeps=3))``.
+
+        ``sleep`` answers at once: ``True`` so many times (1), then ``False``. What else can be given, and what the
+        context remembers for the test, is told in ``onduty.testing.by_hand``.
+        """
+        from onduty.testing.by_hand import ContextForTest
+
+        return ContextForTest(**given)
 
     def sleep(self, seconds: float) -> bool:
         """Wait ``seconds``; ``True``, or ``False`` as soon as the run must end, even in mid-wait."""
@@ -100,15 +115,22 @@ class Context:
 
     @property
     def log(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger named after the task, whose records carry ``run_id``, ``term`` and ``attempt``."""
+        """A logger named after the task, whose records carry ``run_id``, ``term`` and ``attempt``.
+
+        What it says, and what any other logger says inside the run, is kept with the run: its newest 64 KiB.
+        """
         extra = {"run_id": self._run.run_id, "term": self._run.term, "attempt": self._run.attempt}
         return logging.LoggerAdapter(logging.getLogger(f"onduty.task.{self._run.task_name}"), extra)
 
     def progress(self, fraction: float, text: str = "") -> None:
-        """Say how far the run is, from 0 to 1; shown in ``duty.status()``."""
+        """Say how far the run is, from 0 to 1; kept with the run within a second."""
         if not 0 <= fraction <= 1:
             raise ArgumentError(f"progress({fraction!r}): give a fraction from 0 to 1")
         self._run.note_progress(float(fraction), str(text))
+
+    def keep(self, line: str) -> None:
+        """Keep a line of its log, JSON, with the run; for ``onduty`` itself."""
+        self._run.note_line(line)
 
     @property
     def state(self) -> State:
@@ -135,14 +157,21 @@ class State(MutableMapping[str, Any]):
         loaded: dict[str, Any] = json.loads(self._run.load_state())
         return loaded
 
-    def _save(self, data: dict[str, Any]) -> None:
-        text = to_json(data, "ctx.state")
+    def _change(self, change: Callable[[dict[str, Any]], object]) -> None:
+        def changed(text: str) -> str:
+            data: dict[str, Any] = json.loads(text)
+            change(data)
+            return self._checked(to_json(data, "ctx.state"))
+
+        self._run.change_state(changed)
+
+    def _checked(self, text: str) -> str:
         if len(text.encode()) > STATE_LIMIT:
             raise ArgumentError(
                 f"ctx.state of {self._run.task_name} would be {len(text.encode())} bytes of JSON, more than "
                 f"{STATE_LIMIT}; keep large data in a file or a database and its name here"
             )
-        self._run.save_state(text)
+        return text
 
     def __getitem__(self, key: str) -> Any:
         return self._load()[key]
@@ -150,19 +179,18 @@ class State(MutableMapping[str, Any]):
     def __setitem__(self, key: str, value: Any) -> None:
         if not isinstance(key, str):
             raise ArgumentError(f"ctx.state[{key!r}]: keys are text, as in any JSON object")
-        self._save({**self._load(), key: value})
+        self._change(lambda data: data.__setitem__(key, value))
 
     def __delitem__(self, key: str) -> None:
-        data = self._load()
-        del data[key]
-        self._save(data)
+        self._change(lambda data: data.__delitem__(key))
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Several keys in one durable write."""
-        self._save({**self._load(), **dict(*args, **kwargs)})
+        given = dict(*args, **kwargs)
+        self._change(lambda data: data.update(given))
 
     def clear(self) -> None:
-        self._save({})
+        self._change(lambda data: data.clear())
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._load())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -20,13 +21,14 @@ from onduty.context import Context
 from onduty.election import Leader
 from onduty.errors import AppError, ConfigError, DeclarationError
 from onduty.installation import Installation, engines_of_current_app, installation_of
-from onduty.journal import RunRecord
+from onduty.journal import Dynamic, Mark, RunRecord
 from onduty.listeners import logging as sentences
 from onduty.run import Run
 from onduty.schedules import Schedule
 from onduty.tasks import (
     ContextTask,
     Declared,
+    DynamicSchedule,
     PlainTask,
     Registry,
     Service,
@@ -124,13 +126,18 @@ class OnDuty:
     def service(self, function: Callable[Concatenate[Context, ...], Any], /) -> Service: ...
     @overload
     def service(
-        self, *, name: str | None = ..., on: Where = ...
+        self, *, name: str | None = ..., on: Where = ..., was: str | None = ...
     ) -> Callable[[Callable[Concatenate[Context, ...], Any]], Service]: ...
-    def service(self, function: Any = None, *, name: str | None = None, on: Where = "leader") -> Any:
-        """A loop that is always running on exactly one worker; it must take ``ctx`` and end when ``ctx`` says so."""
+    def service(
+        self, function: Any = None, *, name: str | None = None, on: Where = "leader", was: str | None = None
+    ) -> Any:
+        """A loop that is always running on exactly one worker; it must take ``ctx`` and end when ``ctx`` says so.
+
+        ``was``: the name it had before, whose state it keeps.
+        """
 
         def declare(function: Callable[..., Any]) -> Service:
-            service = Service(self, function, name, checked({"on": on}))
+            service = Service(self, function, name, checked({"on": on, "was": was}))
             self._registry.add(service)
             return service
 
@@ -186,6 +193,16 @@ class OnDuty:
         schedule = At(instant)
         return self._task(lambda _: schedule, name, options)
 
+    def once(self, *, key: str | Callable[[], str], name: str | None = None, **options: Any) -> TaskDecorator:
+        """Run at the start of a term until it has succeeded once under ``key``, and never again.
+
+        A migration, or what is due once for each release: ``key`` may be a function, asked when a term begins. One that
+        fails is tried again by the next leader; ``retries`` come before that.
+        """
+        if not callable(key) and (not isinstance(key, str) or not key):
+            raise DeclarationError(f'once(key={key!r}): a key is text, such as "v7", or a function that answers it')
+        return self._task(None, name, options, key)
+
     def on(self, kind: type[E]) -> Callable[[Callable[[E], Any]], Callable[[E], Any]]:
         """Call the decorated function on each event of that type, in the process where it happens.
 
@@ -202,14 +219,20 @@ class OnDuty:
         return subscribe
 
     def _task(
-        self, schedule: Callable[[str], Schedule] | None, name: str | None, options: dict[str, Any]
+        self,
+        schedule: Callable[[str], Schedule] | None,
+        name: str | None,
+        options: dict[str, Any],
+        once: str | Callable[[], str] | None = None,
     ) -> TaskDecorator:
         known = checked(options)
+        if once is not None and known.on != "leader":
+            raise DeclarationError('once(on="every_worker"): one success of all workers is what once means')
 
         def declare(function: Callable[..., Any]) -> Task[Any, Any]:
             probe = Declared(self, function, name, known)
             kind: type[Task[Any, Any]] = ContextTask if probe.call.takes_context else PlainTask
-            task = kind(self, function, name, known, schedule)
+            task = kind(self, function, name, known, schedule, once)
             self._registry.add(task)
             return task
 
@@ -239,10 +262,13 @@ class OnDuty:
         return self._engine().snapshot()
 
     def get_run(self, run_id: str) -> Run | None:
-        """A run by its id, from any worker; ``None`` when the journal does not know it."""
+        """A run by its id, also one that waits to be accepted; from any worker. ``None``: nobody knows it."""
         journal = self._engine().journal
-        record = journal.get(run_id) if journal else None
-        return self._run(self._registry.get(record.task), run_id) if record else None
+        if journal is None:
+            return None
+        record = journal.get(run_id)
+        task = record.task if record else next((one.task for one in journal.requests() if one.id == run_id), None)
+        return None if task is None else self._run(self._registry.get(task), run_id)
 
     def start(self) -> None:
         """Say by hand that this process serves, where no server does."""
@@ -254,12 +280,57 @@ class OnDuty:
 
     # What declarations ask of their owner
 
-    def trigger(self, task: Task[Any, Any], kwargs: str) -> Run:
-        return self._run(task, self._engine().trigger(task, kwargs))
+    def trigger(self, task: Task[Any, Any], kwargs: str, key: str | None = None) -> Run:
+        return self._run(task, self._engine().trigger(task, kwargs, key))
+
+    def cancel(self, declared: Declared) -> None:
+        self._engine().cancel(declared)
+
+    def set_paused(self, declared: Declared, paused: bool) -> None:
+        engine = self._engine()
+        if declared.chosen.on == "every_worker":
+            raise DeclarationError(f'{declared.name} has on="every_worker" and can\'t be paused: no one keeps it')
+        engine.journal_to_write().set_paused(declared.name, engine.clock.now() if paused else None)
+        engine.ring(f"the pause of {declared.name}" if paused else f"{declared.name}")
+
+    def put_schedule(self, task: Task[Any, Any], key: str, spec: str, kwargs: str) -> None:
+        engine = self._engine()
+        engine.journal_to_write().put_schedule(Dynamic(task.name, key, spec, kwargs, engine.clock.now()))
+        engine.ring(f"the schedule {key!r} of {task.name}")
+
+    def drop_schedule(self, task: Task[Any, Any], key: str) -> bool:
+        engine = self._engine()
+        dropped = engine.journal_to_write().drop_schedule(task.name, key)
+        engine.ring(f"the end of the schedule {key!r} of {task.name}")
+        return dropped
+
+    def read_schedules(self, task: Task[Any, Any]) -> list[DynamicSchedule]:
+        from onduty.schedules.spec import from_spec
+
+        journal, zone = self._engine().journal, self._engine().settings.timezone
+        if journal is None:
+            return []
+        paused, marks = journal.paused(), journal.marks()
+        found = []
+        for one in journal.schedules(task.name):
+            schedule = from_spec(one.spec, zone)
+            off = (task.name, "") in paused or (task.name, one.key) in paused
+            due = None if off else self._next_slot(schedule, marks.get((task.name, one.key)))
+            found.append(DynamicSchedule(one.key, str(schedule), json.loads(one.kwargs), off, due))
+        return found
+
+    def read_next_slot(self, task: Task[Any, Any]) -> datetime | None:
+        journal, schedule = self._engine().journal, task.schedule_in(self._engine().settings.timezone)
+        if schedule is None or (journal and (task.name, "") in journal.paused()):
+            return None
+        return self._next_slot(schedule, journal.marks().get((task.name, "")) if journal else None)
+
+    def _next_slot(self, schedule: Schedule, mark: Mark | None) -> datetime | None:
+        decided = mark.slot if mark and mark.slot is not None else 0
+        slot = schedule.next_after(max(self._engine().clock.now(), decided))
+        return None if slot is None else to_datetime(slot, schedule.zone)
 
     def read_state(self, declared: Declared) -> dict[str, Any]:
-        import json
-
         journal = self._engine().journal
         found: dict[str, Any] = json.loads(journal.state(declared.name)) if journal else {}
         return found
@@ -275,7 +346,17 @@ class OnDuty:
             journal = engine.journal
             return journal.get(wanted) if journal else None
 
-        return Run(run_id, read, lambda wanted: engine.cancel(declared, wanted), self._clock)
+        def read_log(wanted: str) -> str:
+            journal = engine.journal
+            return journal.log(wanted) if journal else "[]"
+
+        return Run(run_id, read, read_log, lambda wanted: engine.cancel(declared, wanted), engine.clock)
+
+    def engine(self) -> Engine:
+        """That of the app in whose context the caller is, or of the only app, or of the one that is being tested; for
+        ``onduty`` itself.
+        """
+        return self._engine()
 
     def _engine(self) -> Engine:
         engines = [engine for engine in (ref() for ref in self._engines) if engine is not None]
@@ -287,6 +368,9 @@ class OnDuty:
         for engine in engines:
             if any(engine is one for one in current):
                 return engine
+        rehearsing = [engine for engine in engines if engine.is_rehearsing]
+        if len(rehearsing) == 1:
+            return rehearsing[0]
         raise AppError(f"this OnDuty serves {len(engines)} apps; say which one: with app.app_context(): ...")
 
 

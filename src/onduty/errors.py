@@ -64,6 +64,10 @@ class StoreUnavailable(OnDutyError):
     """
 
 
+class StoreFull(StoreUnavailable):
+    """It could be asked, and not be written: no room, or a disk that takes nothing any more."""
+
+
 class JournalBusy(StoreUnavailable):
     """Another process held the journal for as long as this call may wait; nothing was written.
 
@@ -74,7 +78,8 @@ class JournalBusy(StoreUnavailable):
 class JournalDamaged(StoreUnavailable):
     """What lies where the journal should be is not one: malformed, or the file of another program.
 
-    ``kind`` is ``"damaged"`` or ``"foreign"``. A standby waits; the leader sets the file aside
+    ``kind`` is ``"damaged"``, ``"foreign"``, or, where the file is gone or another one and the old one's logs are still
+    there, ``"deleted"`` or ``"replaced"``. A standby waits; the leader sets the file aside
     (``Journal.set_aside``) and goes on with a new one.
     """
 

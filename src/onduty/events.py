@@ -76,13 +76,15 @@ class TermEnded(Event):
 class LeaderFrozen(Event):
     """A standby sees that the leader (``pid``) holds the lock but does not turn its loop.
 
-    ``state``: *stopped* (by a signal; certain), *busy* (it uses the processor) or *blocked*.
+    ``state``: *stopped* (by a signal; certain), *busy* (it uses the processor) or *blocked*. ``may_kill``: the setting
+    ``frozen_leader`` allows it, should it last.
     """
 
     pid: int
     state: str
     seconds: float
     killed: bool
+    may_kill: bool
 
 
 class LeaderThawed(Event):
@@ -99,9 +101,20 @@ class LockHeldByOthers(Event):
 
 
 class JournalFailed(Event):
-    """The journal can't be asked or written; tasks are held, services go on."""
+    """The journal can't be asked or written; tasks are held, services go on.
+
+    ``runs_go_on``: it is only full; tasks run too, and are written down as soon as there is room.
+    """
 
     error: str
+    runs_go_on: bool
+
+
+class JournalSetAside(Event):
+    """The journal was damaged or not ours (``error``); it lies in ``moved`` now, and a new one was begun."""
+
+    error: str
+    moved: str
 
 
 class JournalRecovered(Event):
@@ -186,9 +199,24 @@ class RunLingers(RunEvent):
 
 
 class RunLost(RunEvent):
-    """Its process died while it ran; how far it came is not known."""
+    """Its process died while it ran; how far it came is not known. ``again``: it is run once more (``retry_lost``)."""
 
     term: int
+    again: bool
+
+
+class TaskPaused(Event):
+    """Nothing becomes due any more, until it is resumed; told at the start of each term too. ``key``: of a schedule."""
+
+    task: str
+    key: str
+
+
+class TaskResumed(Event):
+    """It goes on from now."""
+
+    task: str
+    key: str
 
 
 class SlotsPassed(Event):

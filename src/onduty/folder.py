@@ -9,16 +9,18 @@ and SQLite's shared memory does not work there at all (sqlite.org/wal.html).
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import stat
 from pathlib import Path
 
-from onduty.errors import DirectoryRefused
+from onduty.errors import DirectoryRefused, StoreUnavailable
 
 _REMOTE = {"nfs", "nfs3", "nfs4", "cifs", "smb2", "smb3", "smbfs", "9p", "afs", "fuse"}
 _REMOTE |= {"ceph", "glusterfs", "lustre", "gpfs", "ocfs2", "gfs2", "beegfs"}
+_PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 _REMEDY = "set ONDUTY_DIR (or dir=) to a folder on a local disk that this user can write to"
 
 
@@ -35,6 +37,7 @@ def prepare(folder: Path) -> None:
 
     Raises:
         DirectoryRefused: with the reason and the remedy.
+        StoreUnavailable: There is no room, or no free descriptor, now.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +48,7 @@ def prepare(folder: Path) -> None:
             pass  # the usual case from the second start on
         found = os.stat(folder, follow_symlinks=True)
     except OSError as error:
-        raise DirectoryRefused(f"the folder {folder} can't be made or entered ({error.strerror}): {_REMEDY}") from error
+        raise _unusable(f"the folder {folder} can't be made or entered", error) from error
     if not stat.S_ISDIR(found.st_mode):
         raise DirectoryRefused(f"{folder} is not a folder: {_REMEDY}")
     if found.st_uid != os.geteuid():
@@ -84,7 +87,16 @@ def _refuse_read_only(folder: Path) -> None:
         os.close(descriptor)
         os.unlink(probe)
     except OSError as error:
-        raise DirectoryRefused(f"the folder {folder} can't be written to ({error.strerror}): {_REMEDY}") from error
+        raise _unusable(f"the folder {folder} can't be written to", error) from error
+
+
+def _unusable(what: str, error: OSError) -> DirectoryRefused | StoreUnavailable:
+    if error.errno in _PASSING:
+        return StoreUnavailable(f"{what} now ({error.strerror}): free some, or {_REMEDY}")
+    reason = error.strerror
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        reason = f"{error.filename} is a file"
+    return DirectoryRefused(f"{what} ({reason}): {_REMEDY}")
 
 
 def file_system(folder: Path, mountinfo: str | None = None) -> str | None:

@@ -4,30 +4,59 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from onduty.clock import Clock, Wakeup
+from onduty.clock import SECOND, Clock, Wakeup, to_datetime
 from onduty.journal import Outcome, RunRecord
+
+
+class LogLine(NamedTuple):
+    """One line that a run has logged; ``at`` in UTC."""
+
+    at: datetime
+    level: str
+    text: str
 
 
 class Run:
     """One run, by ``id``; every attribute asks the journal anew. What the journal no longer has is ``None``."""
 
     def __init__(
-        self, run_id: str, read: Callable[[str], RunRecord | None], cancel: Callable[[str], None], clock: Clock
+        self,
+        run_id: str,
+        read: Callable[[str], RunRecord | None],
+        read_log: Callable[[str], str],
+        cancel: Callable[[str], None],
+        clock: Clock,
     ) -> None:
         self.id = run_id
         self._read = read
+        self._read_log = read_log
         self._cancel = cancel
         self._clock = clock
+
+    @property
+    def task(self) -> str | None:
+        """The name of its task; ``None`` until the worker on duty has accepted it."""
+        record = self._read(self.id)
+        return record.task if record else None
+
+    @property
+    def slot(self) -> datetime | None:
+        """The instant it was due, in UTC; ``None`` for services and triggered runs."""
+        record = self._read(self.id)
+        return to_datetime(record.slot) if record and record.slot is not None else None
 
     @property
     def status(self) -> str:
         """*queued*, *running*, or the outcome."""
         record = self._read(self.id)
-        if record is None or (record.outcome is None and record.attempt == 0):
+        if record is None:
             return "queued"
-        return record.outcome.value if record.outcome else "running"
+        if record.outcome is not None:
+            return record.outcome.value
+        return "queued" if record.attempt == 0 or record.retry_at is not None else "running"
 
     @property
     def outcome(self) -> Outcome | None:
@@ -40,6 +69,24 @@ class Run:
         """What the function returned, if that is plain JSON data of at most 64 KiB."""
         record = self._read(self.id)
         return json.loads(record.result) if record and record.result is not None else None
+
+    @property
+    def progress(self) -> float:
+        """What ``ctx.progress`` said last, from 0 to 1."""
+        record = self._read(self.id)
+        return record.progress if record and record.progress is not None else 0.0
+
+    @property
+    def text(self) -> str:
+        """The words that went with it."""
+        record = self._read(self.id)
+        return (record.text or "") if record else ""
+
+    @property
+    def log(self) -> list[LogLine]:
+        """What it has said through loggers, its newest 64 KiB."""
+        lines = json.loads(self._read_log(self.id))
+        return [LogLine(to_datetime(round(at * SECOND)), level, text) for at, level, text in lines]
 
     @property
     def error(self) -> str | None:
@@ -64,7 +111,7 @@ class Run:
         return outcome
 
     def cancel(self) -> None:
-        """Tell it to end, or take it out of the queue; returns at once."""
+        """Tell it to end, or take it out of the queue, from any process; returns at once."""
         self._cancel(self.id)
 
     def __repr__(self) -> str:

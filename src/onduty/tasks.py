@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, get_args
 
 from onduty.calls import Call
-from onduty.errors import AlreadyStarted, DeclarationError, DuplicateTask, UnknownTask
+from onduty.errors import AlreadyStarted, ArgumentError, DeclarationError, DuplicateTask, UnknownTask
 from onduty.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ class Options(NamedTuple):
     backoff: float = 1.0
     jitter: float = 0.0
     on: Where = "leader"
+    retry_lost: bool = False
+    was: str | None = None
 
 
 def checked(given: dict[str, Any]) -> Options:
@@ -51,12 +53,16 @@ def checked(given: dict[str, Any]) -> Options:
         DeclarationError: No such option, or a value that makes no sense.
     """
     if unknown := [name for name in given if name not in Options._fields]:
-        raise DeclarationError(f"{unknown[0]}= is not an option of a task; options are {', '.join(Options._fields)}")
+        raise DeclarationError(f"{unknown[0]}= is not an option here{_meant(unknown[0])}")
     said = Options(**given)
     _one_of("missed", said.missed, get_args(Missed))
     _one_of("on", said.on, get_args(Where))
     if said.overlap is not None:
         _one_of("overlap", said.overlap, get_args(Overlap))
+    if not isinstance(said.retry_lost, bool):
+        raise DeclarationError(f"retry_lost={said.retry_lost!r} must be True or False")
+    if said.was is not None:
+        _name("was", said.was)
     _whole("concurrency", said.concurrency, least=1)
     _whole("retries", said.retries, least=0)
     return said._replace(
@@ -67,12 +73,41 @@ def checked(given: dict[str, Any]) -> Options:
     )
 
 
+def _meant(wrong: str) -> str:
+    import difflib
+
+    elsewhere = {"timezone": "cron", "offset": "every", "key": "once", "seconds": "every"}
+    if wrong in elsewhere:
+        return f": it goes with {elsewhere[wrong]} only"
+    known = [*Options._fields, "name", *elsewhere]
+    alike = {"tz": ["timezone"]}.get(wrong) or difflib.get_close_matches(wrong, known, n=1)
+    if alike:
+        return f"; did you mean {alike[0]}=?"
+    return f"; options are name, {', '.join(Options._fields)}; timezone of cron, offset of every"
+
+
 class Owner(Protocol):
     """What a declaration asks of the ``OnDuty`` that holds it."""
 
-    def trigger(self, task: Task[Any, Any], kwargs: str) -> Run: ...
+    def trigger(self, task: Task[Any, Any], kwargs: str, key: str | None = None) -> Run: ...
+    def cancel(self, declared: Declared) -> None: ...
+    def set_paused(self, declared: Declared, paused: bool) -> None: ...
+    def put_schedule(self, task: Task[Any, Any], key: str, spec: str, kwargs: str) -> None: ...
+    def drop_schedule(self, task: Task[Any, Any], key: str) -> bool: ...
+    def read_schedules(self, task: Task[Any, Any]) -> list[DynamicSchedule]: ...
+    def read_next_slot(self, task: Task[Any, Any]) -> datetime | None: ...
     def read_state(self, declared: Declared) -> dict[str, Any]: ...
     def read_runs(self, declared: Declared, limit: int) -> list[RunRecord]: ...
+
+
+class DynamicSchedule(NamedTuple):
+    """One of ``task.schedules()``: its key, its schedule as text, the arguments of its runs, and when it is due."""
+
+    key: str
+    schedule: str
+    kwargs: dict[str, Any]
+    paused: bool
+    next_slot: datetime | None
 
 
 class Declared:
@@ -83,8 +118,8 @@ class Declared:
     def __init__(self, owner: Owner, function: Callable[..., Any], name: str | None, options: Options) -> None:
         self.call = Call(function)
         self.name = _name_of(function, name)
-        self.options = options
-        self._owner = owner
+        self.chosen = options
+        self.owner = owner
         self.__name__ = self.name
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
@@ -92,11 +127,33 @@ class Declared:
     @property
     def state(self) -> dict[str, Any]:
         """A copy of the last ``ctx.state``, read from the journal; from any worker."""
-        return self._owner.read_state(self)
+        return self.owner.read_state(self)
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
         """The newest rows of the journal, newest first; from any worker."""
-        return self._owner.read_runs(self, limit)
+        return self.owner.read_runs(self, limit)
+
+    def pause(self) -> None:
+        """From now on nothing of it becomes due, until :meth:`resume`; a service ends. From any process.
+
+        It survives deploys and is said at each start. Slots that pass meanwhile are recorded as skipped; what is
+        triggered runs all the same.
+        """
+        self.owner.set_paused(self, True)
+
+    def resume(self) -> None:
+        """It goes on from now."""
+        self.owner.set_paused(self, False)
+
+    def cancel(self) -> None:
+        """Tell its runs in progress to end, and take waiting ones out of the queue; a service starts again, unless
+        paused.
+        """
+        self.owner.cancel(self)
+
+    def once_key(self) -> str | None:
+        """The name under which it is to succeed once; ``None``: it is no such task."""
+        return None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -135,24 +192,98 @@ class Task(Declared, Generic[P, R_co]):
         name: str | None,
         options: Options,
         schedule: Callable[[str], Schedule] | None = None,
+        once: str | Callable[[], str] | None = None,
     ) -> None:
         super().__init__(owner, function, name, options)
         self._schedule = schedule
-        if schedule is not None:
+        self._once = once
+        if schedule is not None or once is not None:
             _no_arguments(self)
 
     def schedule_in(self, zone: str) -> Schedule | None:
         """Its schedule, in ``zone`` where it names none of its own; ``None``: it only runs when triggered."""
         return self._schedule(zone) if self._schedule else None
 
+    def once_key(self) -> str | None:
+        key = self._once() if callable(self._once) else self._once
+        if key is not None and (not isinstance(key, str) or not key):
+            raise DeclarationError(f"the once key of {self.name} must be text, not {key!r}")
+        return key
+
     def trigger(self, *args: P.args, **kwargs: P.kwargs) -> Run:
-        """Run it once more, now, on the worker on duty, with these arguments (plain JSON data).
+        """Run it once more, now, on the worker on duty, with these arguments (plain JSON data). From any process.
+
+        Durable when it returns. While nobody is on duty it waits, and a warning says so.
 
         Raises:
             ArgumentError: They do not fit the function, or are not JSON.
-            NotOnDuty: This process is not the worker on duty.
+            JournalBusy: Another process held the journal for two seconds; nothing was written.
         """
-        return self._owner.trigger(self, self.call.bind(args, kwargs))
+        return self.owner.trigger(self, self.call.bind(args, kwargs))
+
+    def options(self, *, key: str) -> Keyed[P]:
+        """``task.options(key="user-3").trigger(...)``: while a run with that key is queued or running, it is the answer
+        and no other one is made.
+        """
+        if not isinstance(key, str) or not key:
+            raise ArgumentError(f"options(key={key!r}): a key is text, such as 'user-3'")
+        return Keyed(self, key)
+
+    def schedule(
+        self,
+        key: str,
+        *,
+        every: float | timedelta | None = None,
+        cron: str | None = None,
+        at: datetime | None = None,
+        timezone: str | None = None,
+        kwargs: dict[str, Any] | None = None,
+    ) -> None:
+        """Run it by one more schedule, named ``key``, with ``kwargs``; durable, an upsert. From any process.
+
+        ``every`` in seconds or as a ``timedelta``; exactly one of ``every``, ``cron`` and ``at``. A changed schedule
+        begins now; one said again as it was changes nothing. ``ctx.state`` and ``overlap`` are its own.
+
+        Raises:
+            DeclarationError: No such schedule can be.
+            ArgumentError: ``kwargs`` do not fit the function, or are not JSON.
+        """
+        from onduty.schedules.spec import to_spec
+
+        _name("key", key)
+        self._refuse_local("schedule")
+        spec = to_spec(every=every, cron=cron, at=at, timezone=timezone)
+        self.owner.put_schedule(self, key, spec, self.call.bind((), kwargs or {}))
+
+    def unschedule(self, key: str) -> bool:
+        """Take that schedule away; whether there was one. A run in progress goes on."""
+        return self.owner.drop_schedule(self, key)
+
+    def schedules(self) -> list[DynamicSchedule]:
+        """Those made by :meth:`schedule`, by key."""
+        return self.owner.read_schedules(self)
+
+    def next_slot(self) -> datetime | None:
+        """When its own schedule is due next; ``None``: it has none, or is paused."""
+        return self.owner.read_next_slot(self)
+
+    def _refuse_local(self, what: str) -> None:
+        if self.chosen.on == "every_worker":
+            raise DeclarationError(
+                f'{self.name} has on="every_worker" and can\'t be given to {what}(): no one keeps it'
+            )
+
+
+class Keyed(Generic[P]):
+    """A task together with a key; see :meth:`Task.options`."""
+
+    def __init__(self, task: Task[P, Any], key: str) -> None:
+        self._task = task
+        self._key = key
+
+    def trigger(self, *args: P.args, **kwargs: P.kwargs) -> Run:
+        """As ``Task.trigger``; answers the run that has this key, be it new or not."""
+        return self._task.owner.trigger(self._task, self._task.call.bind(args, kwargs), self._key)
 
 
 class PlainTask(Task[P, R_co]):
@@ -247,8 +378,12 @@ def _name_of(function: Callable[..., Any], name: str | None) -> str:
         name = getattr(function, "__name__", "")
         if not name.isidentifier():
             raise DeclarationError(f'{function!r} has no name of its own; give name="..."')
+    return _name("name", name)
+
+
+def _name(what: str, name: object) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable():
-        raise DeclarationError(f"name={name!r} must be printable text of at most 200 characters")
+        raise DeclarationError(f"{what}={name!r} must be printable text of at most 200 characters")
     return name
 
 

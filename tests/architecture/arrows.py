@@ -39,9 +39,10 @@ TABLE: dict[str, Row] = {
     ".schedules": row(".errors", ".clock", ".schedules.*"),
     ".schedules.*": row(".errors", ".clock", ".schedules", ".schedules.*", "cronsim"),
     # what users declare and hold
-    ".config": row(*FACTS),
-    ".context": row(*FACTS),
-    ".tasks": row(*FACTS, ".context"),
+    ".config": row(*FACTS, ".schedules.*"),
+    # a user's test asks the front door's name for a context, and only then the kit is loaded
+    ".context": row(*FACTS, lazily=(".testing.by_hand",)),
+    ".tasks": row(*FACTS, ".context", ".schedules.*"),
     ".run": row(*FACTS, ".context", ".tasks", ".journal"),
     ".folder": row(".errors"),
     # ports, and what stands behind them
@@ -51,7 +52,7 @@ TABLE: dict[str, Row] = {
     ".journal.*": row(*FACTS, ".journal", ".journal.*"),
     # the engine room; in a patched worker gevent is loaded already, and offers the way out of its loop
     "._runtime": row(),
-    "._runtime.*": row(*PLAIN_DATA, "._runtime", "._runtime.*", lazily=("gevent",)),
+    "._runtime.*": row(*PLAIN_DATA, ".schedules.*", "._runtime", "._runtime.*", lazily=("gevent",)),
     # who am I
     ".servers": row(".errors", ".process", "._runtime.lifecycle", ".servers.*"),
     ".servers.*": row(".errors", ".process", "._runtime.lifecycle", ".servers", ".servers.*"),
@@ -91,7 +92,13 @@ TABLE: dict[str, Row] = {
     ".listeners.*": row(*PLAIN_DATA, ".duty"),
     # for users' own tests, and for ours
     ".testing": row(*PLAIN_DATA, ".duty", ".testing.*"),
-    ".testing.*": row(*PLAIN_DATA, ".duty", "._runtime.*", ".testing", ".testing.*", "pytest"),
+    ".testing.*": row(
+        *PLAIN_DATA, ".schedules.*", ".backends", ".duty", "._runtime.*", ".testing", ".testing.*", "pytest"
+    ),
+    # its journals are those of production, or what a test gives it
+    ".testing.simulator.*": row(
+        *PLAIN_DATA, ".backends", ".schedules.*", "._runtime.*", ".testing.simulator", ".testing.simulator.*"
+    ),
     # the front door
     "": row(*PLAIN_DATA, ".duty"),
 }

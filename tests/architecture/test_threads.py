@@ -28,8 +28,9 @@ ELSEWHERE = {
     # Stops us beside an asyncio server that is closing: its loop must go on turning, so the wait is in a thread of its
     # own, which ends with the worker and is the last one we start.
     "onduty.servers._drain",
-    # A contract that is a test: many threads claim one slot.
+    # Contracts that are tests: many threads claim one slot, and ask for one lock.
     "onduty.testing.journal_contract",
+    "onduty.testing.election_contract",
 }
 LOCKS = {"Barrier", "Condition", "Event", "Lock", "RLock", "Semaphore", "BoundedSemaphore", "local"}
 

@@ -6,7 +6,7 @@ import os
 import signal
 from pathlib import Path
 
-from support.leadership import Fact, check_slots, overlaps, tenures
+from support.leadership import Fact, overlaps, tenures
 from support.once_site import OnceSite, children
 from support.processes import REPOSITORY
 
@@ -17,10 +17,6 @@ def beat(pid: int, at: int) -> Fact:
     return {"kind": "beat", "pid": pid, "term": pid, "t": at}
 
 
-def ran(slot: int) -> Fact:
-    return {"kind": "slot", "task": "tick", "slot": slot}
-
-
 def test_tenures_that_share_an_instant_overlap_and_neighbours_do_not() -> None:
     """Also where one tenure lies within another."""
     apart = [beat(1, 0), beat(1, 5), beat(2, 6), beat(2, 9)]
@@ -28,16 +24,6 @@ def test_tenures_that_share_an_instant_overlap_and_neighbours_do_not() -> None:
     assert overlaps(tenures(apart)) == []
     assert len(overlaps(tenures([*apart, beat(3, 7), beat(3, 8)]))) == 1
     assert len(overlaps(tenures([*apart, beat(1, 7)]))) == 1
-
-
-def test_a_slot_run_twice_and_a_forgotten_one_are_named() -> None:
-    """What the journal does not know of is wrong too."""
-    wrong = check_slots([ran(100), ran(100), ran(300), ran(450)], [], "tick", 100)
-
-    assert "100 ran 2 times" in wrong
-    assert "200 was forgotten" in wrong
-    assert "450 is not on the grid" in wrong
-    assert "300 ran without a row" in wrong
 
 
 def test_without_the_kernels_lock_the_journal_alone_keeps_slots_and_services_apart(tmp_path: Path) -> None:

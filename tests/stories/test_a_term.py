@@ -9,64 +9,15 @@ from typing import Any
 
 import pytest
 
-from onduty import Context, OnDuty, Outcome, RunFailed, RunLost, SlotsPassed
-from onduty._runtime.lanes import JournalState, Lane
-from onduty._runtime.runner import Runner
-from onduty._runtime.scheduler import Scheduler
-from onduty._runtime.term import Term
+from onduty import Context, Outcome, RunFailed, RunLost, SlotsPassed
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable
 from onduty.events import RetryDropped
-from onduty.journal import Claim, Finish, RunRecord
-from onduty.journal.memory import MemoryJournal
+from onduty.journal import Claim, Finish
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
-from onduty.tasks import Task
-from onduty.testing import ManualClock
+from support.stage import Stage, tick
 from support.waiting import eventually
-
-
-class Stage:
-    """One duty, one journal, and one term after the other."""
-
-    def __init__(self) -> None:
-        self.duty = OnDuty()
-        self.clock = ManualClock()
-        self.journal = MemoryJournal()
-        self.journal.open(this_process())
-        self.holds = True
-        self.schedulers: list[Scheduler] = []
-        self.heard: list[Any] = []
-
-    def hear(self, kind: type[Any]) -> None:
-        self.duty.on(kind)(self.heard.append)
-
-    def begin(self) -> Scheduler:
-        number = self.journal.begin_term(0, self.clock.now())
-        term = Term("story", number, number, self.journal, lambda: self.holds, this_process())
-        lanes = [
-            Lane(
-                one,
-                JournalState(
-                    lambda name=one.name: self.journal.state(name),  # type: ignore[misc]
-                    lambda text, name=one.name: self.journal.set_state(number, name, text),  # type: ignore[misc]
-                ),
-                one.schedule_in("UTC") if isinstance(one, Task) else None,
-            )
-            for one in self.duty.tasks
-        ]
-        runner = Runner(self.clock, None, lambda: None)
-        scheduler = Scheduler(term, lanes, self.clock, self.duty._events, runner)
-        self.schedulers.append(scheduler)
-        scheduler.start()
-        return scheduler
-
-    def end(self, scheduler: Scheduler, grace: float = 5.0) -> None:
-        scheduler.close("the story ends", grace)
-        eventually(lambda: scheduler.is_over)
-
-    def rows(self, task: str, outcome: Outcome | None = Outcome.SUCCEEDED) -> list[RunRecord]:
-        return [record for record in reversed(self.journal.recent(task, 500)) if record.outcome is outcome]
 
 
 @pytest.fixture
@@ -76,18 +27,6 @@ def stage() -> Iterator[Stage]:
     for scheduler in stage.schedulers:
         scheduler.close("the test is over", 0)
         eventually(lambda scheduler=scheduler: scheduler.is_over)
-
-
-def tick(stage: Stage, done: Callable[[], Any], seconds: float = 0.5) -> None:
-    """Move the clock until it is so."""
-
-    def step() -> bool:
-        if done():
-            return True
-        stage.clock.advance(seconds)
-        return bool(done())
-
-    eventually(step)
 
 
 def test_every_slot_of_an_interval_is_run_once_and_in_order(stage: Stage) -> None:
@@ -301,7 +240,7 @@ def test_what_was_due_between_two_terms_is_made_up_for_once(stage: Stage) -> Non
     def report(ctx: Context) -> None:
         told.append(ctx.missed)
 
-    stage.end(_until(stage, "report", 1))
+    stage.end(stage.begin_until("report", 1))
     stage.clock.advance(60)
     stage.begin()
     tick(stage, lambda: len(stage.rows("report")) >= 2)
@@ -317,7 +256,7 @@ def test_a_journal_that_fails_holds_tasks_and_loses_nothing(stage: Stage) -> Non
     @stage.duty.every(seconds=1)
     def beat() -> None: ...
 
-    scheduler = _until(stage, "beat", 2)
+    scheduler = stage.begin_until("beat", 2)
     write = stage.journal.write
 
     def refuse(*_: Any) -> list[bool]:
@@ -351,7 +290,7 @@ def test_a_leader_that_lost_the_lock_starts_nothing_more(stage: Stage) -> None:
             pass
         stopped.set()
 
-    scheduler = _until(stage, "beat", 2)
+    scheduler = stage.begin_until("beat", 2)
     stage.holds = False
     tick(stage, lambda: scheduler.is_over)
 
@@ -369,14 +308,15 @@ def test_a_journal_deleted_under_a_term_ends_it_and_the_next_goes_beyond(stage: 
     @stage.duty.every(seconds=1)
     def beat() -> None: ...
 
-    scheduler = _until(stage, "beat", 2)
+    scheduler = stage.begin_until("beat", 2)
     path.unlink()
     tick(stage, lambda: scheduler.is_over)
-    assert scheduler.term_lost
+    assert scheduler.damage is not None
 
+    journal.set_aside(scheduler.damage.kind)
     journal.open(this_process())
     journal.begin_term(scheduler._term.number, 0)
-    _until(stage, "beat", 2)
+    stage.begin_until("beat", 2)
     for one in stage.schedulers:
         stage.end(one)
     journal.close()
@@ -419,12 +359,6 @@ def test_async_functions_run_as_tasks_and_as_services(stage: Stage) -> None:
 
     assert stage.rows("fetch")[0].result == '"fetched"'
     assert len(stage.rows("listen", Outcome.STOPPED)) == 1
-
-
-def _until(stage: Stage, task: str, runs: int) -> Scheduler:
-    scheduler = stage.begin()
-    tick(stage, lambda: len(stage.rows(task)) >= runs)
-    return scheduler
 
 
 def test_a_run_that_was_claimed_ahead_begins_on_its_slot(stage: Stage) -> None:
@@ -519,8 +453,31 @@ def test_a_queued_run_is_left_to_the_next_leader(stage: Stage) -> None:
     eventually(lambda: stage.journal.get(ids[1]).outcome is Outcome.SUCCEEDED)  # type: ignore[union-attr]
 
 
+def test_a_retry_is_left_to_the_next_leader(stage: Stage) -> None:
+    """It waits in its row, with the error of the attempt before, and comes when it was to come."""
+    tried: list[tuple[int, int]] = []
+
+    @stage.duty.task(retries=3, backoff=60)
+    def mail(ctx: Context) -> None:
+        tried.append((ctx.term, ctx.attempt))
+        if ctx.attempt == 1:
+            raise ConnectionError("no answer")
+
+    first = stage.begin()
+    run_id = first.submit(mail, "{}")
+    row = eventually(lambda: [row for row in stage.rows("mail", None) if row.retry_at is not None])[0]
+    assert "no answer" in (row.error or "")
+    stage.end(first)
+    second = stage.begin()
+    tick(stage, lambda: stage.rows("mail"), seconds=5)
+
+    assert tried == [(first._term.number, 1), (second._term.number, 2)]
+    (row,) = stage.rows("mail")
+    assert (row.run_id, row.attempt) == (run_id, 2)
+
+
 def test_a_retry_that_will_not_come_is_said(stage: Stage) -> None:
-    """Its row keeps the failure, and an event says that it was to be tried again."""
+    """Cancelled while it waits, its row keeps the failure, and an event says that it was to be tried again."""
     stage.hear(RetryDropped)
 
     @stage.duty.task(retries=3, backoff=60)
@@ -528,12 +485,11 @@ def test_a_retry_that_will_not_come_is_said(stage: Stage) -> None:
         raise ConnectionError("no answer")
 
     scheduler = stage.begin()
-    scheduler.submit(mail, "{}")
-    eventually(lambda: [row for row in stage.rows("mail", None) if row.attempt == 1])
-    eventually(lambda: stage.schedulers[0].snapshot()["mail"]["failures"] == 1)
-    stage.end(scheduler)
+    run_id = scheduler.submit(mail, "{}")
+    eventually(lambda: [row for row in stage.rows("mail", None) if row.retry_at is not None])
+    scheduler.cancel(run_id)
 
-    (row,) = stage.rows("mail", Outcome.FAILED)
+    (row,) = eventually(lambda: stage.rows("mail", Outcome.FAILED))
     (told,) = stage.heard
     assert (told.run_id, told.attempt) == (row.run_id, 1)
 

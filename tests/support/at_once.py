@@ -35,5 +35,6 @@ def at_once(program: str, path: Path, processes: int, *, within: float = 60) -> 
         for process in started:
             process.kill()
             process.communicate()
-    assert [error for _, error in answers if error] == []
+    errors = [error for _, error in answers if error]
+    assert not errors, "\n".join(errors)
     return [answer for answer, _ in answers]

@@ -1,4 +1,4 @@
-"""Did two ever lead at once, did a slot run twice, was one forgotten? Pure, from what leaders wrote themselves.
+"""Did two ever lead at once? Pure, from what leaders wrote themselves. What became of slots ``onduty.testing`` checks.
 
 A tenure is what one process did under one term, from its first to its last written beat. Between the last beat and the
 death of a killed leader up to one beat is not seen, which can only hide an overlap shorter than that.
@@ -6,13 +6,10 @@ death of a killed leader up to one beat is not seen, which can only hide an over
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
-
-from onduty.journal import Outcome, RunRecord
 
 Fact = dict[str, Any]
 SECOND_NS = 1_000_000_000
@@ -54,36 +51,3 @@ def overlaps(found: Sequence[Tenure]) -> list[tuple[Tenure, Tenure, float]]:
 def gaps(found: Sequence[Tenure]) -> list[float]:
     """Seconds in which nobody led, between each two tenures."""
     return [(after.first - before.last) / SECOND_NS for before, after in pairwise(found)]
-
-
-def check_slots(facts: Iterable[Fact], rows: Sequence[RunRecord], task: str, every: int, offset: int = 0) -> list[str]:
-    """What is wrong with the slots of ``task`` (grid: ``every`` and ``offset``, microseconds); empty: nothing is.
-
-    Each slot ran at most once. From the first to the last that ran, each slot of the grid ran or stands in a row that
-    says why not: *lost*, *missed* or *skipped*. What ran has its row; what the journal calls succeeded ran.
-    """
-    times_run = Counter(fact["slot"] for fact in facts if fact["kind"] == "slot" and fact["task"] == task)
-    if not times_run:
-        return [f"{task} never ran"]
-    wrong = [f"{slot} ran {times} times" for slot, times in times_run.items() if times > 1]
-    wrong += [f"{slot} is not on the grid" for slot in times_run if (slot - offset) % every]
-    excused: set[int] = set()
-    in_journal: set[int] = set()
-    for row in rows:
-        if row.task != task or row.slot is None or row.first_slot is None:
-            continue
-        covered = range(row.first_slot, row.slot + 1, every)
-        if len(covered) != row.slots:
-            wrong.append(f"the row {row.run_id} counts {row.slots} slots from {row.first_slot} to {row.slot}")
-        wrong += [f"{slot} has two rows" for slot in in_journal.intersection(covered)]
-        in_journal.update(covered)
-        if row.outcome in (Outcome.LOST, Outcome.MISSED, Outcome.SKIPPED):
-            excused.update(covered)
-        elif row.outcome is None:
-            wrong.append(f"the row {row.run_id} of slot {row.slot} has no outcome")
-        elif row.slot not in times_run:
-            wrong.append(f"{row.slot} is {row.outcome.value} in the journal and never ran")
-    wrong += [f"{slot} ran without a row" for slot in times_run if slot not in in_journal]
-    wanted = range(min(times_run), max(times_run) + 1, every)
-    wrong += [f"{slot} was forgotten" for slot in wanted if slot not in times_run and slot not in excused]
-    return wrong

@@ -4,7 +4,8 @@ Each process appends JSON lines to the file ``FACTS`` in the folder named by ``P
 themselves say when they led (``begin``, ``beat``, ``end``, on the machine's monotonic clock) and which slots they ran
 (``slot``). A file named ``do`` there makes the next run of ``mischief`` do what it says; while a file named ``hang``
 exists, the service ``stubborn`` does not listen. ``PROBE_IMPORT_SECONDS``: how long the import takes.
-``PROBE_READS=yes``: the journal is read at import. As a program it serves in the way its first argument names.
+``PROBE_READS=yes``: the journal is read at import. ``PROBE_EVERY``: seconds between two slots of a task. As a program
+it serves in the way its first argument names.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 
 from onduty import Context, OnDuty
 from support.serving import serve
@@ -26,6 +27,7 @@ from support.serving import serve
 FOLDER = Path(os.environ.get("PROBE_FOLDER", "."))
 FACTS = "facts.jsonl"
 EVERY = 0.1
+_every = float(os.environ.get("PROBE_EVERY", EVERY))
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -62,14 +64,25 @@ def stubborn(ctx: Context) -> None:
             time.sleep(0.05)
 
 
-@duty.every(seconds=EVERY)
+@duty.every(seconds=_every)
 def tick(ctx: Context) -> None:
     tell_slot("tick", ctx)
 
 
-@duty.every(seconds=EVERY, offset=EVERY / 2, missed="skip")
+@duty.every(seconds=_every, offset=_every / 2, missed="skip")
 def tock(ctx: Context) -> None:
     tell_slot("tock", ctx)
+
+
+@duty.task
+def export(ctx: Context, number: int, seconds: float = 0.0) -> int:
+    """Asked for by requests, on whichever worker."""
+    tell("export", number=number, run=ctx.run_id, term=ctx.term)
+    ctx.log.warning("export %d", number)
+    ctx.progress(0.5, "half way")
+    if not ctx.sleep(seconds):
+        tell("cancelled", number=number, run=ctx.run_id)
+    return number * 2
 
 
 if os.environ.get("PROBE_READS") == "yes":
@@ -155,6 +168,34 @@ def index() -> str:
 @app.get("/status")
 def status() -> Response:
     return jsonify(duty.status())
+
+
+@app.get("/ask/<what>")
+def ask(what: str) -> Response:
+    """``/ask/trigger?number=3``, ``/ask/pause?task=tick`` and so on: what a view may do on any worker."""
+    given = request.args
+    answer: Any = None
+    asked = time.monotonic_ns()
+    if what == "trigger":
+        chosen = export.options(key=given["key"]) if "key" in given else export
+        answer = chosen.trigger(int(given["number"]), float(given.get("seconds", 0))).id
+    elif what == "run":
+        run = duty.get_run(given["id"])
+        answer = run and [run.status, run.result, run.progress, [line.text for line in run.log]]
+    elif what == "cancel":
+        found = duty.get_run(given["id"])
+        assert found is not None
+        found.cancel()
+    elif what in ("pause", "resume"):
+        task = {"tick": tick, "watch": watch}[given["task"]]
+        (task.pause if what == "pause" else task.resume)()
+    elif what == "schedule":
+        export.schedule(given["key"], every=float(given["every"]), kwargs={"number": int(given["number"])})
+    elif what == "unschedule":
+        answer = export.unschedule(given["key"])
+    elif what == "schedules":
+        answer = [[one.key, one.schedule, one.kwargs] for one in export.schedules()]
+    return jsonify(pid=os.getpid(), leading=duty.is_leading, asked=asked, answer=answer)
 
 
 @app.get("/slow")

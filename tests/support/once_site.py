@@ -14,12 +14,12 @@ from typing import Any
 from onduty.journal import RunRecord
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
-from support.leadership import Fact, Tenure, check_slots, overlaps, tenures
+from onduty.schedules.interval import Interval
+from onduty.testing import Ran, check_facts, check_runs
+from support.leadership import Fact, Tenure, overlaps, tenures
 from support.once_app import EVERY, FACTS
 from support.processes import Running, ask, children_of, free_port, start
 from support.waiting import eventually
-
-GRID = round(EVERY * 1_000_000)
 
 
 class OnceSite:
@@ -112,7 +112,7 @@ class OnceSite:
         finally:
             journal.close()
 
-    def check(self, *, overlap: float | None = None) -> list[Tenure]:
+    def check(self, *, overlap: float | None = None, every: float = EVERY) -> list[Tenure]:
         """Once all servers have ended: one leader at any time, every slot once, none forgotten. All tenures.
 
         ``overlap``: seconds that are forgiven, for a leader whose lock was taken away behind its back.
@@ -121,9 +121,14 @@ class OnceSite:
         found = tenures(facts)
         together = [pair for pair in overlaps(found) if overlap is None or pair[2] > overlap]
         assert together == [], f"led at the same time: {together}"
-        for task, offset in (("tick", 0), ("tock", GRID // 2)):
-            wrong = check_slots(facts, rows, task, GRID, offset)
-            assert wrong == [], f"{task}, of {len(rows)} rows in all: {wrong[:20]}"
+        grid_us = round(every * 1_000_000)
+        for task, offset in (("tick", 0), ("tock", grid_us // 2)):
+            grid, its_rows = Interval(grid_us, offset), [row for row in rows if row.task == task]
+            slots = [fact for fact in facts if fact["kind"] == "slot" and fact["task"] == task]
+            assert slots, f"{task} never ran"
+            ran = [Ran(task, fact["slot"], pid=fact["pid"]) for fact in slots]
+            for report in (check_runs(its_rows, grid), check_facts(ran, grid, rows=its_rows)):
+                assert report.ok, str(report)
         return found
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from onduty import Context, OnDuty, Run, RunFailed
+from onduty.testing import ManualClock, use
 
 duty = OnDuty()
 
@@ -57,6 +58,12 @@ resize.trigger(width=3)
 push.trigger()
 report.trigger(day="monday")
 text: str = push()
+collector(Context.for_test(state={"seen": 4}, sleeps=3, clock=ManualClock()))
+width: int = export(Context.for_test(), 3)
+slept: list[float] = Context.for_test().slept
+with use(duty) as t:
+    runs: list[Run] = t.run_due() + t.miss(report, 3) + t.advance(hours=24)
+    last: Run = t.turns(collector, 3)
 
 export.trigger(user_id="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 export.trigger()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -64,6 +71,8 @@ export.trigger(3, slow=True)  # type: ignore[call-arg]  # pyright: ignore[report
 resize.trigger("3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 push.trigger(1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 number: int = push()  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
+Context.for_test(sleep=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Context.for_test(sleeps="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def endless() -> None: ...

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from onduty._runtime.agenda import ALL_AT_MOST, Agenda, delay
+from onduty._runtime.agenda import ALL_AT_MOST, Agenda, Opened, delay
 from onduty.clock import SECOND
+from onduty.journal import Mark
 from onduty.schedules import Slots
 from onduty.schedules.cron import Cron
 from onduty.schedules.interval import Interval
@@ -16,9 +17,10 @@ NOW = 1_800_000_000 * SECOND
 TEN = Interval(10 * SECOND)
 
 
-def opened(schedule: object, mark: int | None, began: int = NOW, **options: object) -> Agenda:
-    agenda = Agenda(began)
-    agenda.add("task", schedule, Options(**options), mark)  # type: ignore[arg-type]
+def opened(schedule: object, mark: int | None, began: int = NOW, lost_until: int = 0, **options: object) -> Agenda:
+    agenda = Agenda()
+    known = None if mark is None else Mark(mark, str(schedule))
+    agenda.add("task", schedule, Options(**options), known, began, lost_until)  # type: ignore[arg-type]
     return agenda
 
 
@@ -41,11 +43,11 @@ def test_a_task_never_seen_has_missed_nothing() -> None:
 
 def test_a_cron_never_seen_waits_and_asks_to_be_remembered() -> None:
     """Its mark is written at once, so that a slot due while the leader changes is not forgotten."""
-    agenda = Agenda(NOW + 1)
+    agenda = Agenda()
 
-    seen = agenda.add("task", Cron("* * * * *"), Options(), None)
+    opened = agenda.add("task", Cron("* * * * *"), Options(), None, NOW + 1)
 
-    assert seen == NOW + 1
+    assert opened == Opened(seen=NOW + 1)
     assert agenda.due(NOW + 1) == []
 
 
@@ -189,3 +191,81 @@ def test_a_slot_that_is_not_alone_waits_for_its_instant(schedule: Interval, mark
 
     assert agenda.soon(NOW - 1, NOW + 2_000, 64, lambda name: may) == []
     assert agenda.next_at() == before
+
+
+def test_a_task_that_is_known_as_it_is_has_nothing_written_down() -> None:
+    """Ten thousand of them are put on the agenda at each start of a term."""
+    assert Agenda().add("task", TEN, Options(), Mark(NOW, str(TEN)), NOW + 1) == Opened()
+
+
+def test_a_changed_schedule_catches_up_only_from_now_on() -> None:
+    """What the new one would have been due for before was never promised to anybody."""
+    agenda = Agenda()
+
+    opened = agenda.add("task", TEN, Options(), Mark(NOW - 3600 * SECOND, "every 60 s"), NOW + 1)
+
+    assert opened == Opened(seen=NOW + 1)
+    assert agenda.due(NOW + 9 * SECOND) == []
+    (due,) = agenda.due(NOW + 10 * SECOND)
+    assert (due.run, due.passed) == ((NOW + 10 * SECOND,), None)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "ahead", "goes_on"),
+    [
+        (TEN, 59, False),
+        (TEN, 61, True),
+        (Interval(600 * SECOND), 599, False),
+        (Interval(600 * SECOND), 601, True),
+        (Cron("* * * * *"), 24 * 3600, False),
+        (Cron("* * * * *"), 26 * 3600, True),
+    ],
+)
+def test_a_clock_that_was_set_back_far_silences_nobody(schedule: Interval, ahead: int, goes_on: bool) -> None:
+    """A small step back only delays; where the mark is out of reach, a new era begins. Seen at the start of a term."""
+    agenda = Agenda()
+
+    opened = agenda.add("task", schedule, Options(), Mark(NOW + ahead * SECOND, str(schedule)), NOW)
+
+    assert opened == (Opened(era=NOW) if goes_on else Opened())
+    slot = agenda.next_slot("task")
+    assert slot is not None
+    assert (slot <= NOW + 600 * SECOND) is goes_on or slot > NOW + ahead * SECOND
+
+
+def test_a_clock_that_is_set_back_during_a_term_is_noticed() -> None:
+    """The tasks whose mark is out of reach go on from the new present, and each is told of once."""
+    agenda = opened(TEN, NOW)
+    assert agenda.set_back(NOW + 3600 * SECOND) == []
+    agenda.due(NOW + 3600 * SECOND)
+    assert agenda.set_back(NOW + 3599 * SECOND) == [], "less than a minute: what was decided stays decided"
+
+    assert agenda.set_back(NOW + 5) == ["task"]
+    assert agenda.set_back(NOW + 6) == []
+
+    assert agenda.due(NOW + 9 * SECOND) == []
+    (due,) = agenda.due(NOW + 10 * SECOND)
+    assert (due.run, due.passed) == ((NOW + 10 * SECOND,), None)
+
+
+def test_slots_that_may_have_run_without_a_row_are_lost_and_not_run() -> None:
+    """Up to the instant that the leader before had reserved; later ones are missed like any other."""
+    agenda = opened(TEN, NOW - 60 * SECOND, NOW + 1, lost_until=NOW - 25 * SECOND)
+
+    lost, late = agenda.due(NOW + 1)
+
+    assert (lost.run, lost.lost) == ((), Slots(NOW - 50 * SECOND, NOW - 30 * SECOND, 3))
+    assert (late.run, late.passed) == ((NOW,), Slots(NOW - 20 * SECOND, NOW - 10 * SECOND, 2))
+
+
+def test_a_task_taken_off_is_due_no_more_and_says_how_far_it_came() -> None:
+    """As it is paused, or its dynamic schedule is gone; it can be put on again."""
+    agenda = opened(TEN, NOW)
+    agenda.due(NOW + 10 * SECOND)
+
+    assert agenda.remove("task") == NOW + 10 * SECOND
+    assert agenda.remove("task") is None
+    assert agenda.due(NOW + 100 * SECOND) == []
+
+    agenda.add("task", TEN, Options(), Mark(NOW + 100 * SECOND, str(TEN)), NOW + 100 * SECOND)
+    assert [due.run for due in agenda.due(NOW + 110 * SECOND)] == [(NOW + 110 * SECOND,)]

@@ -43,7 +43,7 @@ def test_environment_goes_before_config_before_keyword_before_default() -> None:
         ({"name": "a\nb"}, {}, "printable"),
         ({"dir": ""}, {}, "dir= ''"),
         ({"lead": "perhaps"}, {}, "lead= 'perhaps' must be true or false"),
-        ({"timezone": "Mars/Olympus"}, {}, "'Mars/Olympus' is not a time zone.*tzdata"),
+        ({"timezone": "Mars/Olympus"}, {}, "unknown time zone 'Mars/Olympus'"),
         ({"keep_runs": 0}, {}, "keep_runs= 0"),
         ({"keep_runs": 1.5}, {}, "keep_runs= 1.5"),
         ({"frozen_leader": "shoot"}, {}, "'shoot' must be one of 'report', 'kill'"),

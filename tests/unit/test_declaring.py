@@ -43,7 +43,7 @@ def looks(ctx: Context) -> None: ...
         (lambda duty: duty.every(seconds=5, concurrency=0)(plain), "concurrency=0"),
         (lambda duty: duty.every(seconds=5, missed="never")(plain), "'never'.*'once', 'skip', 'all'"),
         (lambda duty: duty.every(seconds=5, overlap="both")(plain), "'both'"),
-        (lambda duty: duty.every(seconds=5, retry=3)(plain), "retry.*options are"),
+        (lambda duty: duty.every(seconds=5, retry=3)(plain), "retry= is not an option here; did you mean retr"),
         (lambda duty: duty.every(seconds=5)("plain"), "'plain'"),
         (lambda duty: duty.every(seconds=5)(needs), "needs user_id"),
         (lambda duty: duty.every(seconds=5)(lambda: None), 'name="..."'),

@@ -1,4 +1,4 @@
-"""The lock file: one holder, whatever is done to it."""
+"""The lock file, beyond the port's contract: one holder, whatever is done to the file or its descriptor."""
 
 from __future__ import annotations
 
@@ -23,30 +23,47 @@ def lock(tmp_path: Path) -> Path:
     return tmp_path / "lock"
 
 
-def test_one_of_two_candidates_wins_and_the_other_one_after_it_let_go(lock: Path) -> None:
-    """Losing is an answer."""
+def test_who_wins_and_begins_no_term_leaves_the_record_alone(lock: Path) -> None:
+    """It may have led before, and know a term that is older than the record's: the floor must not go down."""
     first, second = candidate(lock), candidate(lock)
-
-    assert (first.campaign(), second.campaign()) == (True, False)
+    first.campaign()
+    first.began(41, 7)
     first.resign()
-
-    assert second.campaign()
+    second.campaign()
+    second.began(42, 8)
     second.resign()
 
+    assert first.campaign()
+    first.resign()
 
-def test_the_next_one_reads_who_was_last_and_whether_it_left_by_itself(lock: Path) -> None:
-    """The term is the floor of the next; the flag says whether runs may linger."""
+    told = second.last()
+    assert told is not None
+    assert (told.term, told.since) == (42, 8)
+
+
+def test_what_is_in_doubt_stays_so_for_the_next_one(lock: Path) -> None:
+    """Who learns at the start of a term that slots may have run without a row may die before that is written down."""
+    first = candidate(lock)
+    first.campaign()
+    first.began(41, 7, 6)
+
+    told = candidate(lock).last()
+    assert told is not None
+    assert (told.reserved_until, told.gap) == (6, True)
+    first.resign()
+
+
+def test_who_lets_go_reserves_nothing_beyond_that(lock: Path) -> None:
+    """After a power cut, what came due later was missed, and not perhaps run."""
     first = candidate(lock)
     first.campaign()
     first.began(41, 7)
+    first.reserve(1000, False)
+    first.resign(500)
 
     told = candidate(lock).last()
     assert told is not None
-    assert (told.term, told.since, told.clean, told.process) == (41, 7, False, this_process())
-    first.resign()
-    told = candidate(lock).last()
-    assert told is not None
-    assert told.clean
+    assert (told.reserved_until, told.clean) == (500, True)
 
 
 def test_a_torn_record_is_no_record(lock: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import threading
 import time
@@ -260,3 +261,27 @@ def test_a_sleeper_that_was_woken_is_none(clock: ManualClock, start: Start) -> N
     wakeup.set()
 
     assert clock.sleepers == 0
+
+
+def test_a_wait_on_an_event_loop_ends_when_time_or_somebody_ends_it_and_holds_up_nobody() -> None:
+    """It is a sleeper like any other; the loop's other tasks go on meanwhile."""
+    clock = ManualClock()
+
+    async def story() -> list[str]:
+        told: list[str] = []
+        woken = asyncio.Event()
+
+        async def sleep(name: str, event: asyncio.Event) -> None:
+            await clock.await_for(event, 10)
+            told.append(name)
+
+        sleepers = [asyncio.create_task(sleep("by time", asyncio.Event())), asyncio.create_task(sleep("woken", woken))]
+        while clock.sleepers < 2:  # noqa: ASYNC110  # it has no event for that
+            await asyncio.sleep(0)
+        woken.set()
+        await sleepers[1]
+        await asyncio.to_thread(clock.advance, 10)
+        await sleepers[0]
+        return told
+
+    assert asyncio.run(story()) == ["woken", "by time"]

@@ -6,6 +6,8 @@ import pytest
 
 from onduty._runtime import policy
 from onduty._runtime.policy import FrozenWatch, Sample, Signs, Verdict
+from onduty.election import Tenure
+from onduty.process import this_process
 
 
 @pytest.mark.parametrize(
@@ -97,3 +99,22 @@ def test_a_standby_that_overslept_knows_nothing_of_that_span() -> None:
     samples: list[tuple[float, int, float | None, bool]] = [(second, 5, 1.0, False) for second in range(8)]
 
     assert watch([*samples, (500.0, 5, 1.0, False)]).seconds == 0
+
+
+@pytest.mark.parametrize(
+    ("boot", "clean", "gap", "until"),
+    [
+        ("the same", False, False, 0),  # killed: the journal has all rows
+        ("the same", True, True, 50),  # the disk was full
+        ("before", False, False, 50),  # a power cut
+        ("before", True, False, 50),  # a moment after it had let go: its last rows may be gone all the same
+    ],
+)
+def test_slots_are_in_doubt_when_their_rows_may_be_missing(boot: str, clean: bool, gap: bool, until: int) -> None:
+    """And only up to what was reserved, or up to now."""
+    me = this_process()._replace(boot="the same")
+    last = Tenure(me._replace(boot=boot), 1, 0, clean, reserved_until=50, gap=gap)
+
+    assert policy.lost_until(last, me.boot, 60) == until
+    assert policy.lost_until(last, me.boot, 40) == min(until, 40)
+    assert policy.lost_until(None, me.boot, 60) == 0

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from onduty.errors import ConfigError, StoreUnavailable
+from onduty.errors import ConfigError, JournalDamaged, StoreUnavailable
 from onduty.journal import Begin, Claim, Finish, Lost, Mark, Outcome
 from onduty.journal.sqlite import SqliteJournal
 from onduty.journal.sqlite_file import CHECKPOINT_AFTER
@@ -144,8 +144,9 @@ def test_what_is_not_a_regular_file_is_refused(path: Path, make: Callable[[Path]
     """Opening a pipe would wait for ever."""
     make(path)
 
-    with pytest.raises(ConfigError, match="not a regular file"):
+    with pytest.raises(JournalDamaged, match="not a regular file") as refused:
         SqliteJournal(path).open(this_process())
+    assert refused.value.kind == "foreign"
 
 
 def test_a_missing_folder_is_named(path: Path) -> None:
@@ -201,8 +202,32 @@ def test_a_journal_deleted_while_open_accepts_nothing_more(journal: SqliteJourna
     with pytest.raises(StoreUnavailable, match="deleted or replaced"):
         journal.write(term, [Claim("a", "task", 1, NOW)])
 
+    # Its logs are left, and a new file beside them would be read through them, should others have them open.
+    with pytest.raises(JournalDamaged) as refused:
+        journal.open(this_process())
+    assert refused.value.kind == "deleted"
+    aside = journal.set_aside(refused.value.kind)
+    assert sorted(one.name for one in path.parent.glob("journal*")) == [f"{aside.name}-shm", f"{aside.name}-wal"]
     journal.open(this_process())
     assert journal.term() == 0
+
+
+def test_a_journal_replaced_while_others_use_its_logs_is_noticed(journal: SqliteJournal, path: Path) -> None:
+    """Only the old logs go out of the way; the new file is begun with."""
+    journal.begin_term(0, NOW)
+    other = SqliteJournal(path.with_name("other"))
+    other.open(this_process())
+    other.begin_term(41, NOW)
+    other.close()
+    path.with_name("other").rename(path)
+
+    with pytest.raises(JournalDamaged, match="was replaced") as refused:
+        journal.term()
+    assert refused.value.kind == "replaced"
+    journal.set_aside(refused.value.kind)
+    journal.open(this_process())
+
+    assert journal.term() == 42
 
 
 def test_a_new_journal_is_safe_from_the_end_of_the_old_one(journal: SqliteJournal, path: Path) -> None:

@@ -32,6 +32,7 @@ def journal(path: Path) -> Iterator[SqliteJournal]:
     journal.close()
 
 
+# Each begins with another task, so that all get a share; each tries every slot.
 CLAIM_ALL = """
 import json, sys
 from onduty.journal import Claim
@@ -39,14 +40,16 @@ from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
 path, name = sys.argv[1:]
 journal = SqliteJournal(path)
-print("ready", flush=True)
-sys.stdin.readline()
 journal.open(this_process())
 term, mine = journal.term(), []
-for first in range(1, 10_001, 20):
-    slots = range(first, first + 20)
-    claims = [Claim(f"{name}-{slot}", "task", slot, 0) for slot in slots]
-    mine += [slot for slot, ok in zip(slots, journal.write(term, claims)) if ok]
+print("ready", flush=True)
+sys.stdin.readline()
+for turn in range(100):
+    task = (turn + 12 * int(name)) % 100
+    for first in range(1, 101, 10):
+        slots = range(first, first + 10)
+        claims = [Claim(f"{name}-{task}-{slot}", f"task {task}", slot, 0) for slot in slots]
+        mine += [(task, slot) for slot, ok in zip(slots, journal.write(term, claims)) if ok]
 print(json.dumps(mine))
 journal.close()
 """
@@ -86,7 +89,8 @@ def test_eight_processes_that_claim_the_same_slots_share_them_out(journal: Sqlit
 
     shares = [json.loads(answer) for answer in at_once(CLAIM_ALL, path, 8)]
 
-    assert sorted(slot for share in shares for slot in share) == list(range(1, 10_001))
+    claimed = sorted((task, slot) for share in shares for task, slot in share)
+    assert claimed == [(task, slot) for task in range(100) for slot in range(1, 101)]
     assert sum(bool(share) for share in shares) > 1  # else they did not meet at all
 
 

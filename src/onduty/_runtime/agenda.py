@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from onduty.clock import SECOND
+from onduty.journal import Mark
 from onduty.schedules import Schedule, Slots
 from onduty.tasks import Missed, Options
 
@@ -20,10 +21,10 @@ ALL_AT_MOST = 100
 
 
 class Due(NamedTuple):
-    """A task's slots that came due: ``run`` are to be run, in order; ``passed`` are only written down.
+    """A task's slots that came due: ``run`` are to be run, in order; ``passed`` and ``lost`` are only written down.
 
     ``stands_for``: the range of missed slots that the run is the answer to. ``at``: the instant before which a slot
-    that was asked for early must not begin.
+    that was asked for early must not begin. ``lost``: slots that may have run without a row, so nobody runs them.
     """
 
     name: str
@@ -31,50 +32,110 @@ class Due(NamedTuple):
     passed: Slots | None = None
     stands_for: Slots | None = None
     at: int = 0
+    lost: Slots | None = None
+
+
+class Opened(NamedTuple):
+    """What is to be written down about a task that was put on the agenda.
+
+    ``era``: the clock was set back, and the task's mark goes back to this instant, in a new era. ``seen``: then, its
+    mark is at least this, and its schedule the present one.
+    """
+
+    era: int | None = None
+    seen: int | None = None
 
 
 class _Plan:
-    __slots__ = ("jitter", "missed", "name", "on_time_from", "schedule", "slot", "window")
+    __slots__ = ("jitter", "lost_until", "mark", "missed", "name", "on_time_from", "schedule", "slot", "window")
 
-    def __init__(self, name: str, schedule: Schedule, options: Options, began: int) -> None:
+    def __init__(self, name: str, schedule: Schedule, options: Options, now: int, lost_until: int) -> None:
         self.name = name
         self.schedule = schedule
         self.missed: Missed = options.missed
         self.window = round(options.missed_window * SECOND)
         self.jitter = round(options.jitter * SECOND)
-        self.on_time_from = began
+        self.on_time_from = now
         """Slots before this one came due while nobody was on duty."""
+        self.lost_until = lost_until
+        """Slots up to this one may have been run without a row."""
         self.slot: int | None = None
         """The earliest slot nobody has decided about."""
+        self.mark: int | None = None
+        """The latest slot somebody has."""
+
+    def go_on_after(self, mark: int) -> None:
+        self.mark = mark
+        self.slot = self.schedule.next_after(mark)
 
     def due_at(self, slot: int) -> int:
         return slot + delay(self.name, slot, self.jitter) if self.jitter else slot
 
 
 class Agenda:
-    """The order of the day of one term, which began at ``began``."""
+    """The order of the day of one term."""
 
-    def __init__(self, began: int) -> None:
-        self._began = began
+    def __init__(self) -> None:
+        self._newest = 0
         self._plans: dict[str, _Plan] = {}
         self._heap: list[tuple[int, str, int]] = []
 
-    def add(self, name: str, schedule: Schedule, options: Options, mark: int | None) -> int | None:
-        """Go on after ``mark``, the last slot decided in an earlier term; ``None``: the task was never seen before.
+    def add(
+        self, name: str, schedule: Schedule, options: Options, mark: Mark | None, now: int, lost_until: int = 0
+    ) -> Opened:
+        """Go on after ``mark``, where the journal knows the task; ``lost_until``: see :class:`Due`, ``lost``.
 
-        Answers the mark to write down for a task that was never seen and does not run at once: without it, the next
-        leader would take it for new again and forget a slot that came due in between.
+        A changed schedule catches up on nothing: it begins now. A task that was never seen gets its mark at once, or
+        the next leader would take it for new again and forget a slot that came due in between.
         """
-        plan = self._plans[name] = _Plan(name, schedule, options, self._began)
-        if mark is not None:
-            plan.slot = schedule.next_after(mark)
-        elif schedule.runs_when_first_seen:
-            plan.slot = schedule.latest(self._began)
-            plan.on_time_from = self._began if plan.slot is None else plan.slot
-        else:
-            plan.slot = schedule.next_after(self._began)
+        plan = self._plans[name] = _Plan(name, schedule, options, now, lost_until)
+        opened = self._open(plan, mark, now)
         self._push(plan)
-        return self._began if mark is None and not schedule.runs_when_first_seen else None
+        return opened
+
+    def _open(self, plan: _Plan, mark: Mark | None, now: int) -> Opened:
+        schedule = plan.schedule
+        slot = mark.slot if mark else None
+        if mark is None or slot is None:
+            current = schedule.latest(now) if schedule.runs_when_first_seen else None
+            plan.go_on_after(now if current is None else current - 1)
+            plan.on_time_from = now if current is None else current
+            return Opened(seen=plan.mark)
+        if slot - now > schedule.set_back_after:
+            plan.go_on_after(now)
+            return Opened(era=now, seen=None if mark.plan == str(schedule) else now)
+        if mark.plan is not None and mark.plan != str(schedule):
+            plan.go_on_after(max(slot, now))
+            return Opened(seen=plan.mark)
+        plan.go_on_after(slot)
+        return Opened(seen=slot if mark.plan is None else None)
+
+    def remove(self, name: str) -> int | None:
+        """Take a task off; its mark, or ``None`` if it is not on the agenda."""
+        plan = self._plans.pop(name, None)
+        return plan.mark if plan else None
+
+    def set_back(self, now: int) -> list[str]:
+        """Tasks whose mark lies too far ahead, because the clock was set back: they go on from ``now``.
+
+        Cheap unless it was; ask before :meth:`due`.
+        """
+        newest, self._newest = self._newest, now
+        if now >= newest:
+            return []
+        moved = []
+        for plan in self._plans.values():
+            if plan.mark is not None and plan.mark - now > plan.schedule.set_back_after:
+                plan.go_on_after(now)
+                plan.on_time_from = now
+                moved.append(plan.name)
+        if moved:
+            self._heap = []
+            for plan in self._plans.values():
+                self._push(plan)
+        else:
+            self._newest = newest  # a small step: what was decided stays decided
+        return moved
 
     def next_at(self) -> int | None:
         """When the next slot is due."""
@@ -90,7 +151,9 @@ class Agenda:
         heap = self._heap
         while heap and heap[0][0] <= now and len(found) != at_most:
             _, name, slot = heapq.heappop(heap)
-            found.append(self._take(self._plans[name], slot, now))
+            plan = self._plans.get(name)
+            if plan is not None and plan.slot == slot:  # else it was taken off, or put on anew
+                found.append(self._take(plan, slot, now))
         return found
 
     def soon(self, now: int, until: int, at_most: int, may: Callable[[str], bool]) -> list[Due]:
@@ -105,11 +168,13 @@ class Agenda:
         while heap and heap[0][0] <= until and len(found) + len(passed_over) < at_most:
             item = heapq.heappop(heap)
             at, name, slot = item
-            plan = self._plans[name]
+            plan = self._plans.get(name)
+            if plan is None or plan.slot != slot:
+                continue
             following = plan.schedule.next_after(slot)
             alone = at > now and slot >= plan.on_time_from and (following is None or plan.due_at(following) > until)
             if alone and may(name):
-                plan.slot = following
+                plan.slot, plan.mark = following, slot
                 self._push(plan)
                 found.append(Due(name, (slot,), at=at))
             else:
@@ -120,9 +185,11 @@ class Agenda:
 
     def _take(self, plan: _Plan, slot: int, now: int) -> Due:
         schedule = plan.schedule
+        if slot <= plan.lost_until:
+            return self._lose(plan, slot, min(plan.lost_until, now))
         following = schedule.next_after(slot)
         if following is None or plan.due_at(following) > now:
-            plan.slot = following
+            plan.slot, plan.mark = following, slot
             self._push(plan)
             if slot >= plan.on_time_from:
                 return Due(plan.name, (slot,))
@@ -133,9 +200,16 @@ class Agenda:
             earlier = schedule.latest(newest - 1)
             assert earlier is not None
             newest = earlier
-        plan.slot = schedule.next_after(newest)
+        plan.go_on_after(newest)
         self._push(plan)
         return self._late(plan, slot, newest, now)
+
+    def _lose(self, plan: _Plan, first: int, until: int) -> Due:
+        lost = plan.schedule.between(first - 1, until)
+        assert lost is not None
+        plan.go_on_after(lost.last)
+        self._push(plan)
+        return Due(plan.name, (), lost=lost)
 
     def _late(self, plan: _Plan, first: int, newest: int, now: int) -> Due:
         """Slots that came due while nobody was on duty, or while the leader was held up."""

@@ -30,6 +30,7 @@ class Tasks:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._running: set[Any] = set()
+        self._when_idle: Callable[[], None] | None = None
 
     def submit(self, coroutine: Coroutine[Any, Any, None]) -> None:
         """Start it, from any thread, and whether or not the loop runs yet; it must bring back its own errors."""
@@ -40,10 +41,24 @@ class Tasks:
         with contextlib.suppress(RuntimeError):
             self.loop.call_soon_threadsafe(function, *args)
 
+    def when_idle(self, function: Callable[[], None]) -> None:
+        """Call it on the loop as soon as nothing of this runs there any more."""
+        self.call(self._wait_for_idle, function)
+
     def _adopt(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = self.loop.create_task(coroutine)
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._has_ended)
+
+    def _has_ended(self, task: Any) -> None:
+        self._running.discard(task)
+        if not self._running and self._when_idle is not None:
+            self._when_idle()
+
+    def _wait_for_idle(self, function: Callable[[], None]) -> None:
+        self._when_idle = function
+        if not self._running:
+            function()
 
 
 class AsyncHost:
@@ -63,12 +78,17 @@ class AsyncHost:
         self._tasks.submit(coroutine)
 
     def stop(self) -> None:
-        """End the private loop; what still runs there is cut."""
+        """End the private loop once nothing runs there: what was told to end must get its turn, or would never tell."""
         loop, self._private = self._private, None
-        if loop is not None:
+        if loop is None:
+            return
+
+        def end() -> None:
             self._over = True
-            with contextlib.suppress(RuntimeError):  # it has ended by itself
-                loop.call_soon_threadsafe(loop.stop)
+            loop.stop()
+
+        tasks = self._tasks if self._tasks is not None and self._tasks.loop is loop else Tasks(loop)
+        tasks.when_idle(end)
 
     def _start(self) -> asyncio.AbstractEventLoop:
         running = threading.Event()

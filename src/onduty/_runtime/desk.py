@@ -17,13 +17,28 @@ from typing import Any, Literal
 
 from onduty import events as ev
 from onduty._runtime.agenda import Agenda, Due
-from onduty._runtime.execution import Execution
+from onduty._runtime.execution import Execution, Keeper
 from onduty._runtime.lanes import Lane
 from onduty._runtime.runner import TIMED_OUT
 from onduty._runtime.term import Term
 from onduty.clock import SECOND, Clock
 from onduty.events import Events
-from onduty.journal import Begin, Claim, Entry, Finish, Mark, Outcome, Passed, RunRecord, Seen
+from onduty.journal import (
+    Again,
+    Answered,
+    Begin,
+    Claim,
+    Entry,
+    Era,
+    Finish,
+    Lost,
+    Mark,
+    Note,
+    Outcome,
+    Passed,
+    RunRecord,
+    Seen,
+)
 from onduty.schedules import Slots
 
 SERVICE_BACKOFF = 60.0
@@ -34,12 +49,16 @@ BATCH = 64
 lives until it is written, so that a batch of 10,000 was measured to cost twice as much for each, in the garbage
 collector."""
 
-AHEAD = 2_000
-"""Microseconds before its slot at which a run may be claimed, if its task is idle; its thread holds it until the slot.
-So neither the journal nor the change of threads makes it late. A leader that dies in between leaves it *lost*."""
+RETRY_LOST = 3
+"""How often ``retry_lost`` runs again, beyond ``retries``, what its workers died of."""
+
+ONCE_MORE = 1.0
+"""Seconds until a ``once`` task whose worker died is tried again."""
 
 CANCELLED = "it was cancelled"
 REPLACED = "a newer run took its place"
+PAUSED = "it was paused"
+UNWRITTEN = "the leader before may have run it, and could not write it down"
 
 Step = tuple[Entry, Literal["start", "queue", "note"], "Execution | None"]
 
@@ -53,45 +72,74 @@ class Desk:
         lanes: Mapping[str, Lane],
         clock: Clock,
         events: Events,
-        came_back: Callable[[Execution], None],
+        keeper: Keeper,
+        spread: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._term = term
         self._lanes = lanes
         self._clock = clock
         self._events = events
-        self._came_back = came_back
+        self._keeper = keeper
+        self._spread = spread
         self._numbers = count(1)
         self._alarms: list[tuple[float, int, Callable[[], None]]] = []
-        self._retrying: dict[str, Execution] = {}
+        self._retrying: dict[str, tuple[Execution, Outcome, str | None]] = {}
         self._closed = False
-        self.agenda = Agenda(clock.now())
+        self.agenda = Agenda()
         self.steps: list[Step] = []
 
     # What a term begins with
 
-    def open_agenda(self, marks: Mapping[tuple[str, str], Mark]) -> None:
-        self.agenda = Agenda(self._clock.now())
-        for name, lane in self._lanes.items():
-            if lane.schedule is not None:
-                mark = marks.get((name, ""))
-                seen = self.agenda.add(name, lane.schedule, lane.declared.options, mark.slot if mark else None)
-                if seen is not None:
-                    self.steps.append((Seen(name, seen), "note", None))
+    def plan(self, lane: Lane, mark: Mark | None) -> None:
+        """Put the lane on the agenda, unless it is paused; ``mark``: how far the journal knows it."""
+        lane.mark = mark
+        if lane.schedule is None:
+            return
+        if lane.paused:
+            self._tell_lost(lane)
+            return
+        options, now = lane.declared.chosen, self._clock.now()
+        opened = self.agenda.add(lane.name, lane.schedule, options, mark, now, self._lost_until(lane))
+        if opened.era is not None:
+            self._note(Era(lane.task, opened.era, lane.key))
+        if opened.seen is not None:
+            self._note(Seen(lane.task, opened.seen, lane.key, str(lane.schedule)))
 
-    def requeue(self, record: RunRecord) -> None:
-        """A run that an earlier term had accepted and not begun."""
-        lane = self._lanes[record.task]
-        lane.waiting.append(
-            self._execution(lane, record.slot, record.run_id, record.kwargs, triggered=record.slot is None)
-        )
+    def requeue(self, lane: Lane, record: RunRecord) -> None:
+        """A run that an earlier term had accepted and not begun, or was to try again."""
+        run = self._again(lane, record)
+        if record.retry_at is None:
+            lane.waiting.append(run)
+        else:
+            # No longer than it was to wait, should the clock have been set back since.
+            longest = lane.declared.chosen.backoff * _doubled(record.attempt - 1) * 1.2
+            seconds = min(max(record.retry_at - self._clock.now(), 0) / SECOND, longest)
+            self._retry_in(seconds, lane, run, Outcome.FAILED, record.error)
+
+    def lost(self, lane: Lane, record: RunRecord) -> bool:
+        """Its process died while it ran: whether it will run again. :meth:`freed` begins it."""
+        options = lane.declared.chosen
+        again = options.retry_lost and not lane.declared.is_service and record.attempt <= options.retries + RETRY_LOST
+        if again:
+            lane.waiting.append(self._again(lane, record))
+        else:
+            self._note(Lost(record.run_id, self._clock.now()))
+            if record.once:
+                self.alarm(ONCE_MORE, lambda: self.run_once(lane))
+        return again
+
+    def run_once(self, lane: Lane) -> None:
+        """The journal refuses it if it has succeeded before, or is in progress somewhere."""
+        if lane.once_key is not None and not self._closed:
+            self.request(self._execution(lane, None, triggered=True, key=lane.once_key, once=True))
 
     def freed(self, lane: Lane) -> None:
         """Something in this lane has stopped counting as running: begin what waits, or leave it to the next leader."""
         if self._closed:
             return
-        if lane.declared.is_service and not lane.in_progress:
+        if lane.declared.is_service:
             self._start_service(lane)
-        while lane.waiting and lane.in_progress < lane.declared.options.concurrency:
+        while lane.waiting and lane.in_progress < lane.declared.chosen.concurrency:
             run = lane.waiting.popleft()
             lane.running[run.run_id] = run
             self._begin(run)
@@ -100,19 +148,21 @@ class Desk:
 
     def decide_due(self) -> None:
         now = self._clock.now()
+        for name in self.agenda.set_back(now):
+            self._note(Era(self._lanes[name].task, now, self._lanes[name].key))
         overdue = self.agenda.due(now, BATCH)
         for due in overdue:
             self._decide(due)
         if len(overdue) < BATCH:
-            for due in self.agenda.soon(now, now + AHEAD, BATCH, self._is_idle):
+            for due in self.agenda.soon(now, now + self._term.ahead, BATCH, self._is_idle):
                 self._decide(due)
 
     def request(self, run: Execution) -> None:
-        self._admit(self._lanes[run.task_name], run)
+        self._admit(self._lanes[run.lane], run)
 
-    def requested(self, name: str, kwargs: str) -> Execution:
+    def requested(self, name: str, kwargs: str, run_id: str | None = None, key: str | None = None) -> Execution:
         """A run to be handed to :meth:`request` later; may be called from any thread."""
-        return self._execution(self._lanes[name], None, kwargs=kwargs, triggered=True)
+        return self._execution(self._lanes[name], None, run_id, kwargs, triggered=True, key=key)
 
     def cancel(self, run_id: str) -> None:
         """Tell a run in progress to end, or take a waiting one out of the queue; any other is left alone."""
@@ -123,23 +173,57 @@ class Desk:
                 lane.waiting.remove(run)
                 self._finish(run, Outcome.STOPPED, CANCELLED)
 
+    def cancel_all(self, task: str) -> None:
+        """The same for all runs of a task."""
+        for lane in self._lanes.values():
+            if lane.task == task:
+                for run_id in [*lane.running, *(run.run_id for run in lane.waiting)]:
+                    self.cancel(run_id)
+
+    def pause(self, lane: Lane) -> None:
+        """Nothing becomes due there any more; triggered runs are run all the same. A service is told to end."""
+        lane.paused = True
+        mark = self.agenda.remove(lane.name)
+        if mark is not None:
+            lane.mark = Mark(mark, str(lane.schedule))
+            self._tell_lost(lane)
+        if lane.declared.is_service:
+            for run in list(lane.running.values()):
+                self._halt(run, PAUSED)
+
+    def resume(self, lane: Lane) -> None:
+        """Go on from now; what would have been due meanwhile is written down as skipped."""
+        lane.paused = False
+        now, mark = self._clock.now(), lane.mark
+        # A schedule that was changed meanwhile begins now; it had no slots before.
+        is_known = mark is not None and mark.plan in {None, str(lane.schedule)}
+        if lane.schedule is not None and mark is not None and mark.slot is not None and is_known:
+            passed = lane.schedule.between(mark.slot, now)
+            if passed is not None:
+                self._pass(lane, passed, Outcome.SKIPPED, PAUSED)
+            mark = Mark(max(mark.slot, now), mark.plan)
+        self.plan(lane, mark)
+        self.freed(lane)
+
     def finished(self, run: Execution) -> None:
         """It has brought back its outcome: write it down, try it again, or, a service, start it anew."""
-        lane, outcome = self._lanes[run.task_name], run.outcome
+        lane, outcome = self._lanes[run.lane], run.outcome
         assert outcome is not None
         lane.running.pop(run.run_id, None)
         failed = outcome in (Outcome.FAILED, Outcome.TIMED_OUT)
         lane.count(outcome, failed=failed)
         halted = run.stopping and run.why != TIMED_OUT
         retry_in: float | None = None
+        self.note(run)
         if run.declared.is_service:
             self._finish(run, outcome, run.error)
             if (failed and not halted) or run.why == CANCELLED:
                 retry_in = self._revive(lane, run)
-        elif failed and not halted and not self._closed and run.attempt <= run.declared.options.retries:
-            retry_in = run.declared.options.backoff * _doubled(run.attempt - 1) * random.uniform(0.8, 1.2)
-            lane.running[run.run_id] = self._retrying[run.run_id] = run
-            self.alarm(retry_in, lambda: self._try_again(lane, run))
+        elif failed and run.why not in (CANCELLED, REPLACED) and run.attempt <= run.declared.chosen.retries:
+            retry_in = run.declared.chosen.backoff * _doubled(run.attempt - 1) * self._spread(0.8, 1.2)
+            at = self._clock.now()
+            self._note(Again(run.run_id, run.attempt, at + round(retry_in * SECOND), at, run.error))
+            self._retry_in(retry_in, lane, self._again(lane, run), outcome, run.error)
         else:
             self._finish(run, outcome, run.error)
         self._tell_outcome(run, outcome, retry_in)
@@ -147,17 +231,30 @@ class Desk:
             self.freed(lane)
 
     def close(self) -> None:
-        """Nothing begins any more. What is queued stays so, for the next leader; what waits for a retry has failed."""
+        """Nothing begins any more. What is queued or waits for a retry stays so, for the next leader."""
         self._closed = True
-        for run in list(self._retrying.values()):
-            self._give_up_retrying(run)
+        for run, _, _ in self._retrying.values():
+            self._lanes[run.lane].running.pop(run.run_id, None)
+        self._retrying.clear()
+
+    def take_steps(self) -> list[Step]:
+        steps, self.steps = self.steps, []
+        return steps
+
+    def note(self, run: Execution) -> None:
+        """Write down how far it is and what it has said, if that is news."""
+        if run.is_noted:
+            run.is_noted = False
+            self._note(Note(run.run_id, run.progress, run.text, run.log()))
 
     def refused(self, run: Execution) -> None:
         """Somebody else has run that slot, or closed that row: an answer, not an error."""
-        lane = self._lanes[run.task_name]
+        lane = self._lanes[run.lane]
         lane.running.pop(run.run_id, None)
         if run in lane.waiting:
             lane.waiting.remove(run)
+        if run.triggered and not run.once:
+            self._note(Answered(run.run_id))
 
     # Alarms, on the monotonic clock
 
@@ -173,9 +270,9 @@ class Desk:
         """Seconds until something is due, at most ``longest``."""
         slot = self.agenda.next_at()
         if slot is not None:
-            left = slot - self._clock.now()
+            left, ahead = slot - self._clock.now(), self._term.ahead
             # Nearer than that, what could be claimed ahead has been.
-            longest = min(longest, (left - AHEAD if left > AHEAD else left) / SECOND)
+            longest = min(longest, (left - ahead if left > ahead else left) / SECOND)
         if self._alarms:
             longest = min(longest, self._alarms[0][0] - self._clock.mono())
         return max(longest, 0.0)
@@ -186,11 +283,13 @@ class Desk:
         lane = self._lanes[due.name]
         if due.passed is not None:
             self._pass(lane, due.passed, Outcome.MISSED)
+        if due.lost is not None:
+            self._pass(lane, due.lost, Outcome.LOST, UNWRITTEN)
         for slot in due.run:
             run = self._execution(lane, slot, missed=due.stands_for)
             if due.at:
                 # No longer than that, should the clock be set back right now.
-                run.not_before_mono = self._clock.mono() + min(due.at - self._clock.now(), AHEAD) / SECOND
+                run.not_before_mono = self._clock.mono() + min(due.at - self._clock.now(), self._term.ahead) / SECOND
             self._admit(lane, run, catching_up=len(due.run) > 1)
 
     def _admit(self, lane: Lane, run: Execution, *, catching_up: bool = False) -> None:
@@ -210,14 +309,29 @@ class Desk:
         else:
             lane.waiting.append(run)
         at = max(self._clock.now(), run.slot or 0)
-        claim = Claim(run.run_id, run.task_name, run.slot, at, begin, run.kwargs)
+        claim = Claim(run.run_id, lane.task, run.slot, at, begin, run.kwargs, lane.key, run.key, run.once)
         self.steps.append((claim, "start" if begin else "queue", run))
+
+    def _tell_lost(self, lane: Lane) -> None:
+        """Of a lane that is paused: once nothing is in doubt any more, the next leader knows nothing of it."""
+        mark = lane.mark
+        if lane.schedule is None or mark is None or mark.slot is None or mark.plan not in {None, str(lane.schedule)}:
+            return
+        lost = lane.schedule.between(mark.slot, min(self._lost_until(lane), self._clock.now()))
+        if lost is not None:
+            self._pass(lane, lost, Outcome.LOST, UNWRITTEN)
+            lane.mark = mark._replace(slot=lost.last)
+
+    def _lost_until(self, lane: Lane) -> int:
+        return 0 if lane.declared.chosen.retry_lost else self._term.lost_until
 
     def _is_idle(self, name: str) -> bool:
         lane = self._lanes[name]
         return not lane.in_progress and not lane.waiting
 
     def _start_service(self, lane: Lane) -> None:
+        if lane.in_progress or lane.paused:
+            return
         run = self._execution(lane, None)
         lane.running[run.run_id] = run
         self.steps.append((Claim(run.run_id, run.task_name, None, self._clock.now()), "start", run))
@@ -226,42 +340,54 @@ class Desk:
         if self._clock.mono() - run.started_mono >= SERVICE_BACKOFF:
             lane.in_a_row = 1
         seconds = min(SERVICE_BACKOFF, _doubled(lane.in_a_row - 1))
-        self.alarm(seconds, lambda: None if lane.in_progress else self._start_service(lane))
+        self.alarm(seconds, lambda: self._start_service(lane))
         return seconds
 
     def _begin(self, run: Execution) -> None:
         self.steps.append((Begin(run.run_id, run.attempt, self._clock.now()), "start", run))
 
-    def _try_again(self, lane: Lane, run: Execution) -> None:
-        if self._retrying.pop(run.run_id, None) is None:
-            return  # it was cancelled meanwhile
-        again = self._execution(
-            lane, run.slot, run.run_id, run.kwargs, run.missed, triggered=run.triggered, attempt=run.attempt + 1
+    def _again(self, lane: Lane, run: Execution | RunRecord) -> Execution:
+        """The next attempt of a run, of this term or an earlier one."""
+        return self._execution(
+            lane,
+            run.slot,
+            run.run_id,
+            run.kwargs,
+            run.missed if isinstance(run, Execution) else None,
+            triggered=run.slot is None,
+            attempt=run.attempt + 1,
+            key=run.key,
+            once=run.once,
         )
-        lane.running[run.run_id] = again
-        self._begin(again)
+
+    def _retry_in(self, seconds: float, lane: Lane, run: Execution, outcome: Outcome, error: str | None) -> None:
+        """``outcome`` and ``error`` of the attempt before: what it has come to, should it be cancelled meanwhile."""
+        if self._closed:
+            return
+        lane.running[run.run_id] = run
+        self._retrying[run.run_id] = (run, outcome, error)
+        self.alarm(seconds, lambda: self._begin(run) if self._retrying.pop(run.run_id, None) else None)
 
     def _halt(self, run: Execution, why: str) -> None:
         run.halt(why)
-        if run.run_id in self._retrying:
-            self._give_up_retrying(run)
+        if run.run_id not in self._retrying:
+            return
+        _, outcome, error = self._retrying.pop(run.run_id)
+        self._lanes[run.lane].running.pop(run.run_id, None)
+        self._finish(run, outcome, error)
+        facts = (self._clock.now(), self._term.app, run.task_name, run.run_id, run.slot, run.attempt - 1)
+        self._events.emit(ev.RetryDropped(*facts, why))
 
-    def _give_up_retrying(self, run: Execution) -> None:
-        del self._retrying[run.run_id]
-        self._lanes[run.task_name].running.pop(run.run_id, None)
-        assert run.outcome is not None
-        self._finish(run, run.outcome, run.error)
-        facts = (self._clock.now(), self._term.app, run.task_name, run.run_id, run.slot, run.attempt)
-        self._events.emit(ev.RetryDropped(*facts, run.why or "the worker is leaving"))
+    def _note(self, entry: Entry) -> None:
+        self.steps.append((entry, "note", None))
 
     def _finish(self, run: Execution, outcome: Outcome, error: str | None) -> None:
         ended = run.ended_at or self._clock.now()
-        self.steps.append((Finish(run.run_id, outcome, ended, error, run.result), "note", None))
+        self._note(Finish(run.run_id, outcome, ended, error, run.result))
 
-    def _pass(self, lane: Lane, slots: Slots, outcome: Outcome) -> None:
-        now, name = self._clock.now(), lane.declared.name
-        entry = Passed(self._new_id(), name, slots.first, slots.last, slots.count, outcome, now)
-        self.steps.append((entry, "note", None))
+    def _pass(self, lane: Lane, slots: Slots, outcome: Outcome, why: str | None = None) -> None:
+        now, name = self._clock.now(), lane.task
+        self._note(Passed(self._new_id(), name, slots.first, slots.last, slots.count, outcome, now, lane.key, why))
         if self._events.wants(ev.SlotsPassed):
             self._events.emit(
                 ev.SlotsPassed(now, self._term.app, name, slots.first, slots.last, slots.count, outcome.value)
@@ -275,11 +401,13 @@ class Desk:
         lane: Lane,
         slot: int | None,
         run_id: str | None = None,
-        kwargs: str = "{}",
+        kwargs: str | None = None,
         missed: Slots | None = None,
         *,
         triggered: bool = False,
         attempt: int = 1,
+        key: str | None = None,
+        once: bool = False,
     ) -> Execution:
         return Execution(
             lane.declared,
@@ -288,9 +416,12 @@ class Desk:
             self._term.fencing,
             clock=self._clock,
             box=lane.box,
-            finished=self._came_back,
+            keeper=self._keeper,
+            lane=lane.name,
             zone=lane.schedule.zone if lane.schedule else None,
-            kwargs=kwargs,
+            kwargs=lane.kwargs if kwargs is None else kwargs,
+            key=key,
+            once=once,
             missed=missed,
             triggered=triggered,
             attempt=attempt,

@@ -21,11 +21,11 @@ from onduty._runtime.lifecycle import Lifecycle
 from onduty._runtime.past import Past
 from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.sentry import Sentry
-from onduty._runtime.term import Term
+from onduty._runtime.term import AHEAD, Term
 from onduty._runtime.threads import stay_behind
 from onduty.clock import Clock, Wakeup
 from onduty.election import Election
-from onduty.errors import OnDutyError, StoreUnavailable
+from onduty.errors import JournalDamaged, OnDutyError, StoreUnavailable
 from onduty.events import Events
 from onduty.folder import prepare
 from onduty.journal import Journal
@@ -36,7 +36,8 @@ COOL_DOWN = 1.0
 
 
 class Elector:
-    """``recruit`` makes the scheduler of a term. ``resigned`` is set once this worker leads no more and never will.
+    """``recruit`` makes the scheduler of a term; ``reserve`` is its ``Term.reserve``. ``resigned`` is set once
+    this worker leads no more and never will.
 
     ``term`` is the present term's number while leading, else ``None``; read by any thread, written by the loop only.
     """
@@ -55,6 +56,7 @@ class Elector:
         grace: float,
         patience: float,
         kill_frozen: bool,
+        reserve: Callable[[bool], None],
         recruit: Callable[[Term], Scheduler],
     ) -> None:
         self._app = app
@@ -67,6 +69,7 @@ class Elector:
         self._life = life
         self._grace = grace
         self._patience = patience
+        self._reserve = reserve
         self._recruit = recruit
         self._sentry = Sentry(app, clock, events, election, kill_frozen)
         self._selector: selectors.BaseSelector = selectors.DefaultSelector()
@@ -216,15 +219,24 @@ class Elector:
             self._wait(COOL_DOWN)
 
     def _take_office(self) -> tuple[int, Scheduler]:
-        self._journal.open(self._me)  # harmless, unless the file was deleted or replaced since
         last = self._election.last()
         # Lock and journal may have been deleted together: what this worker has heard of counts too.
         floor = max(last.term if last else 0, self._newest_term, self._sentry.newest_term)
-        number = self._newest_term = self._journal.begin_term(floor, self._clock.now())
+        number = self._newest_term = self._begin_term(floor)
         now = self._clock.now()
-        self._election.began(number, now)
-        clean = bool(last and last.clean)
-        term = Term(self._app, number, number, self._journal, self._election.still_mine, self._me, clean)
+        lost_until = policy.lost_until(last, self._me.boot, now)
+        self._election.began(number, now, lost_until)
+        term = Term(
+            self._app,
+            number,
+            number,
+            self._journal,
+            self._election.still_mine,
+            self._me,
+            clean=bool(last and last.clean),
+            lost_until=lost_until,
+            reserve=self._reserve,
+        )
         self.scheduler = scheduler = self._recruit(term)
         self.since, self.term = now, number
         self._complained = False
@@ -234,15 +246,32 @@ class Elector:
         scheduler.start()
         return number, scheduler
 
+    def _begin_term(self, floor: int) -> int:
+        while True:
+            try:
+                self._journal.open(self._me)  # harmless, unless the file was deleted or replaced since
+                return self._journal.begin_term(floor, self._clock.now())
+            except JournalDamaged as error:
+                self._set_aside(error)  # each time something less is in the way: old logs, then a file
+
+    def _set_aside(self, error: JournalDamaged) -> None:
+        """Only in office: nobody else begins a new file meanwhile."""
+        moved = self._journal.set_aside(error.kind)
+        self._events.emit(ev.JournalSetAside(self._clock.now(), self._app, str(error), str(moved)))
+
     def _open_hub(self) -> Hub | None:
         try:
-            return Hub(self._folder, self._selector, self.about_me)
+            return Hub(self._folder, self._selector, self.about_me, self._rung)
         except OSError as error:
             # A file system without sockets: standbys have their slow poll.
             self._events.emit(
                 ev.EngineFault(self._clock.now(), self._app, f"no hub, take-over by polling only: {error}")
             )
             return None
+
+    def _rung(self) -> None:
+        if self.scheduler is not None:
+            self.scheduler.ring()
 
     def _hold_office(self, scheduler: Scheduler, hub: Hub | None) -> str:
         """Serve the hub until there is a reason to stop, then until the runs have ended or ``grace`` is over."""
@@ -284,9 +313,14 @@ class Elector:
         scheduler.close(why, 0.0)
         self.term = None
         lingering = scheduler.lingering
+        if scheduler.damage is not None and self._election.still_mine():
+            try:
+                self._set_aside(scheduler.damage)
+            except StoreUnavailable as error:
+                self._complain(error)
         self._past.add(scheduler)
         # The lock first: whoever is woken by the end-of-file shall find it free.
-        self._election.resign()
+        self._election.resign(self._clock.now() + AHEAD)
         if hub is not None:
             hub.close()
         now = self._clock.now()

@@ -6,16 +6,17 @@ Before *ready* there is no thread, no descriptor and no lock. In a forked child 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from onduty import events as ev
-from onduty._runtime import forks, policy
+from onduty._runtime import capture, forks, policy
 from onduty._runtime.elector import COOL_DOWN, Elector
 from onduty._runtime.execution import Scope, StateBox
-from onduty._runtime.hub import ask
+from onduty._runtime.hub import ask, ring
 from onduty._runtime.lanes import JournalState, Lane, NoState
 from onduty._runtime.lifecycle import Lifecycle, State
 from onduty._runtime.runner import Runner
@@ -25,14 +26,28 @@ from onduty._runtime.threads import Offload, make_offload, spawn, stay_behind
 from onduty.clock import SECOND, Clock, Wakeup
 from onduty.config import Settings
 from onduty.election import Election
-from onduty.errors import ConfigError, NotOnDuty
+from onduty.errors import (
+    AlreadyStarted,
+    ConfigError,
+    JournalBusy,
+    JournalDamaged,
+    NotOnDuty,
+    OnDutyError,
+    StoreUnavailable,
+)
 from onduty.events import Events
 from onduty.folder import prepare, scope_folder
-from onduty.journal import Journal
+from onduty.journal import Dynamic, Journal, Request
 from onduty.process import ProcessId, this_process
+from onduty.schedules.spec import from_spec
 from onduty.tasks import Declared, Registry, Task
 
+Hire = Callable[[Clock, Callable[[], Scope] | None, Callable[[], Any]], Runner]
+"""Makes what runs users' functions, of the engine's clock, scope and event loop."""
+
 ASK_TIMEOUT = 1.0
+RESERVE = 60 * SECOND
+"""Microseconds for which a leader reserves the slots ahead; moved on every half of it."""
 
 
 class Engine:
@@ -76,6 +91,7 @@ class Engine:
         self._elector: Elector | None = None
         self._local: Scheduler | None = None
         self._is_leaving = False
+        self.is_rehearsing = False
 
     # The life of the process
 
@@ -84,9 +100,17 @@ class Engine:
             return
         self._registry.close()
         grace = self._check_grace()
-        prepare(self.folder)
         me = this_process()
-        journal = self._connect()
+        journal = self._made_journal()
+        try:
+            prepare(self.folder)
+            journal.open(me)
+        except JournalDamaged:
+            pass  # whoever goes on duty sets it aside, and tells
+        except StoreUnavailable as error:
+            # A full disk shall not take the web site with it: the elector tries again, and a server that gets no worker
+            # to boot would end.
+            self._fault(f"this worker can't go on duty yet: {error}")
         forks.in_child(self._in_child)
         self.events.emit(
             ev.WorkerReady(
@@ -100,11 +124,12 @@ class Engine:
         )
         self._start_local()
         if self.settings.lead:
+            election = self._open_election(self.folder, me)
             self._elector = Elector(
                 app=self.settings.name,
                 folder=self.folder,
                 me=me,
-                election=self._open_election(self.folder, me),
+                election=election,
                 journal=journal,
                 clock=self._clock,
                 events=self.events,
@@ -112,7 +137,8 @@ class Engine:
                 grace=grace,
                 patience=self._patience(grace),
                 kill_frozen=self.settings.frozen_leader == "kill",
-                recruit=self._recruit,
+                reserve=partial(self._reserve, election),
+                recruit=self.recruit,
             )
             spawn("elector", self._elector.run)
 
@@ -153,14 +179,20 @@ class Engine:
 
     # The parts
 
-    def _connect(self) -> Journal:
+    def _made_journal(self) -> Journal:
         self._here()
         if self._journal is None:
-            journal = self._open_journal(self.folder / "journal.sqlite3", make_offload())
-            journal.open(this_process())
-            self._journal = journal
-            forks.before(self._before_fork)
+            if self._is_test():
+                self._journal = self._open_scratch()  # a test's own, and nobody else's
+            else:
+                self._journal = self._open_journal(self.folder / "journal.sqlite3", make_offload())
+                forks.before(self._before_fork)
         return self._journal
+
+    def _connect(self) -> Journal:
+        journal = self._made_journal()
+        journal.open(this_process())  # harmless, unless the file was deleted or replaced since
+        return journal
 
     def _before_fork(self) -> None:
         # Whoever read the journal at import, such as the master of --preload, forks the workers that will need it, and
@@ -169,37 +201,69 @@ class Engine:
             self._journal.close()
             self._journal = None
 
-    def _recruit(self, term: Term) -> Scheduler:
-        journal, number = term.journal, term.number
-        lanes = [
-            self._lane(
-                one, JournalState(partial(journal.state, one.name), partial(journal.set_state, number, one.name))
-            )
-            for one in self._registry
-            if one.options.on == "leader"
-        ]
-        runner = Runner(self._clock, self._scope, self._life.loop)
+    def recruit(self, term: Term, hire: Hire = Runner) -> Scheduler:
+        """Who does the work of the leader's term."""
+        capture.install()
+        lanes = [self._lane(one, self._box(term, one.name)) for one in self._registry if one.chosen.on == "leader"]
+        for lane in lanes:
+            lane.once_key = self._once_key(lane.declared)
+        runner = hire(self._clock, self._scope, self._life.loop)
         keep_for = self.settings.keep_days * 86_400 * SECOND
         term = term._replace(keep_runs=self.settings.keep_runs, keep_for=keep_for)
-        return Scheduler(term, lanes, self._clock, self.events, runner)
+        return Scheduler(term, lanes, self._clock, self.events, runner, partial(self._dynamic_lane, term))
 
     def _lane(self, declared: Declared, box: StateBox) -> Lane:
         schedule = declared.schedule_in(self.settings.timezone) if isinstance(declared, Task) else None
         return Lane(declared, box, schedule)
 
+    def _dynamic_lane(self, term: Term, dynamic: Dynamic) -> Lane | None:
+        declared = self._registry.find(dynamic.task)
+        if declared is None or declared.chosen.on != "leader":
+            return None  # of a newer or older version of this app
+        try:
+            schedule = from_spec(dynamic.spec, self.settings.timezone)
+        except OnDutyError as error:
+            self._fault(f"the schedule {dynamic.key!r} of {dynamic.task} can't be read here: {error}")
+            return None
+        return Lane(declared, self._box(term, dynamic.task, dynamic.key), schedule, dynamic.key, dynamic.kwargs)
+
+    @staticmethod
+    def _box(term: Term, task: str, key: str = "") -> StateBox:
+        read, write = term.journal.state, term.journal.set_state
+        return JournalState(lambda: read(task, key), lambda text: write(term.number, task, text, key))
+
+    def _once_key(self, declared: Declared) -> str | None:
+        try:
+            return declared.once_key()
+        except Exception as error:  # noqa: BLE001  # it is the user's function; the others are to run all the same
+            self._fault(f"{declared.name} is not run: its once key raised {type(error).__name__}: {error}")
+            return None
+
+    def _reserve(self, election: Election, gap: bool) -> None:
+        # With every commit on the disk there are no rows that a power cut could take.
+        ahead = 0 if self.settings.durability == "full" and not gap else self._clock.now() + RESERVE
+        election.reserve(ahead, gap)
+
+    def _fault(self, text: str) -> None:
+        self.events.emit(ev.EngineFault(self._clock.now(), self.settings.name, text))
+
+    def recruit_local(self, term: Term, hire: Hire = Runner) -> Scheduler:
+        """Who does the work that each worker has for itself."""
+        lanes = [self._lane(one, NoState()) for one in self._registry if one.chosen.on == "every_worker"]
+        runner = hire(self._clock, self._scope, self._life.loop)
+        self._local_is_over = Wakeup()
+        self._local = Scheduler(term, lanes, self._clock, self.events, runner)
+        return self._local
+
     def _start_local(self) -> None:
-        lanes = [self._lane(one, NoState()) for one in self._registry if one.options.on == "every_worker"]
-        if not lanes:
+        if all(one.chosen.on == "leader" for one in self._registry):
             return
         journal, me = self._open_scratch(), this_process()
         journal.open(me)
         number = journal.begin_term(0, self._clock.now())
-        term = Term(self.settings.name, number, 0, journal, lambda: True, me)
-        runner = Runner(self._clock, self._scope, self._life.loop)
-        self._local_is_over = Wakeup()
-        self._local = Scheduler(term, lanes, self._clock, self.events, runner)
-        self._local.when_over = self._local_has_ended
-        self._local.start()
+        local = self.recruit_local(Term(self.settings.name, number, 0, journal, lambda: True, me))
+        local.when_over = self._local_has_ended
+        local.start()
 
     def _local_has_ended(self) -> None:
         """In its own last moment: it was told to, or it failed, and then another one takes its place."""
@@ -215,6 +279,42 @@ class Engine:
         if self._pid != os.getpid():  # forked in C, where nobody told us
             self._in_child()
 
+    # In a test: the same decisions, on another clock, and nothing started or shared
+
+    def rehearse(self, clock: Clock, journal: Journal, understudy: Any) -> Callable[[], None]:
+        """From now on ``clock`` tells the time and all is kept in ``journal``, until the answer is called.
+
+        ``understudy`` stands where the elector would.
+
+        Raises:
+            AlreadyStarted: The work of this process has begun in earnest, or is being rehearsed already.
+        """
+        self._here()
+        if self._elector is not None or self._local is not None:
+            raise AlreadyStarted(
+                f"the background work of {self.settings.name!r} has begun in this process, so it can't be tested here; "
+                "use it in one test at a time, and where no server serves it"
+            )
+        before = self._clock, self._journal, self._is_test
+        self._clock, self._journal, self._is_test = clock, journal, lambda: True
+        self._elector, self.is_rehearsing = understudy, True
+
+        def end() -> None:
+            self._clock, self._journal, self._is_test = before
+            self._elector, self._local, self.is_rehearsing = None, None, False
+
+        return end
+
+    @property
+    def tasks(self) -> list[Declared]:
+        """Everything declared, in order."""
+        return list(self._registry)
+
+    @property
+    def clock(self) -> Clock:
+        """What tells the time here."""
+        return self._clock
+
     # Questions and orders, from any thread
 
     @property
@@ -226,8 +326,14 @@ class Engine:
     def journal(self) -> Journal | None:
         """Open for reading in any process; ``None`` when there is none yet."""
         self._here()
-        if self._journal is None and not (self.folder / "journal.sqlite3").exists():
+        if self._journal is None and not self._is_test() and not (self.folder / "journal.sqlite3").exists():
             return None
+        return self._connect()
+
+    def journal_to_write(self) -> Journal:
+        """Open in any process, made if there is none yet: who asks for something may be the first to come."""
+        if self._journal is None and not self._is_test():
+            prepare(self.folder)
         return self._connect()
 
     def leader(self) -> dict[str, Any] | None:
@@ -235,26 +341,56 @@ class Engine:
         if self.is_leading:
             assert self._elector is not None
             return self._elector.about_me()
-        return ask(self.folder, ASK_TIMEOUT)
+        answer = ask(self.folder, ASK_TIMEOUT)
+        if answer is None and self._elector is not None and self._elector.frozen:
+            return self._elector.known_leader  # it does not answer, and still is the one
+        return answer
 
-    def trigger(self, declared: Declared, kwargs: str) -> str:
-        return self._scheduler(declared).submit(declared, kwargs)
+    def trigger(self, declared: Declared, kwargs: str, key: str | None) -> str:
+        """Ask for a run; durable when this returns. Answers its id, or that of the one that has the key already."""
+        if declared.chosen.on == "every_worker":
+            return self._own_scheduler(declared).submit(declared, kwargs)
+        wanted = Request(new_id(), "trigger", declared.name, self._clock.now(), kwargs, key)
+        run_id = self._request(wanted)
+        self.ring(f"run {run_id} of {declared.name}")
+        return run_id
 
-    def cancel(self, declared: Declared, run_id: str) -> None:
-        self._scheduler(declared).cancel(run_id)
+    def cancel(self, declared: Declared, run_id: str | None = None) -> None:
+        """Of all workers' runs of ``declared`` the one named, or all."""
+        if declared.chosen.on == "every_worker":
+            scheduler = self._own_scheduler(declared)
+            for one in scheduler.lingering if run_id is None else []:
+                if one.task_name == declared.name:
+                    scheduler.cancel(one.run_id)
+            if run_id is not None:
+                scheduler.cancel(run_id)
+            return
+        self._request(Request(new_id(), "cancel", declared.name, self._clock.now(), target=run_id))
+        self.ring(f"the cancellation of {declared.name}")
 
-    def _scheduler(self, declared: Declared) -> Scheduler:
-        self._here()
-        local = declared.options.on == "every_worker"
-        scheduler = self._local if local else self._elector.scheduler if self._elector and self.is_leading else None
-        if scheduler is None or scheduler.is_over:
-            leader = self.leader()
-            who = f"the worker on duty is pid {leader['pid']}" if leader else "nobody is on duty"
-            raise NotOnDuty(
-                f"{declared.name} can be triggered in the worker on duty only, and this process is not it: {who}. "
-                "From any worker: write the wish into your database, and let an every() task or a service look for it"
+    def ring(self, what: str) -> None:
+        """Wake the worker on duty; where there is none, say that ``what`` waits for one."""
+        if self._is_test():
+            return
+        if self._elector is not None and self._elector.scheduler is not None and self.is_leading:
+            self._elector.scheduler.ring()
+        elif not ring(self.folder):
+            self.events.emit(
+                ev.Advice(self._clock.now(), self.settings.name, f"nobody is on duty: {what} waits until a worker is")
             )
-        return scheduler
+
+    def _request(self, wanted: Request) -> str:
+        journal = self.journal_to_write()
+        try:
+            return journal.request(wanted)
+        except JournalBusy:
+            return journal.request(wanted)
+
+    def _own_scheduler(self, declared: Declared) -> Scheduler:
+        self._here()
+        if self._local is None or self._local.is_over:
+            raise NotOnDuty(f"{declared.name} runs in each worker, and this process (pid {os.getpid()}) is none")
+        return self._local
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data: who this process is, who leads, and, on the leader, what every task does."""
@@ -275,6 +411,10 @@ class Engine:
             "every_worker": self._local.snapshot() if self._local else {},
             **{name: look() for name, look in self.more.items()},
         }
+
+
+def new_id() -> str:
+    return secrets.token_hex(8)
 
 
 _left_behind: list[Any] = []

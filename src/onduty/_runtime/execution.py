@@ -1,8 +1,7 @@
 """One run in progress: what the engine keeps of it, and how it is told to end.
 
 The scheduler makes it, the runner's thread lives in it, the context shows it. ``halt`` is the only message that goes
-in,
-``finished`` the only one that comes out.
+in; its keeper hears that there is something to write down, and that it has ended.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import contextlib
 import math
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import tzinfo
 from typing import Any, Protocol
@@ -22,6 +22,10 @@ from onduty.errors import ArgumentError, OnDutyError, TermLost
 from onduty.journal import Outcome
 from onduty.schedules import Slots
 from onduty.tasks import Declared
+
+LINES = 500
+LOG_LIMIT = 64 * 1024
+"""Characters of JSON: of a run's log, its newest lines are kept that fit."""
 
 
 class Scope(Protocol):
@@ -35,14 +39,25 @@ class StateBox(Protocol):
     """The state of one task, for this term."""
 
     def load(self) -> str: ...
-    def save(self, state: str) -> None: ...
+    def change(self, change: Callable[[str], str]) -> None: ...
+
+
+class Keeper(Protocol):
+    """Who keeps a run; called in the run's own thread."""
+
+    def came_back(self, run: Execution) -> None:
+        """It has ended, and its outcome is set."""
+
+    def noted(self, run: Execution) -> None:
+        """Its progress or its log has changed; told once until ``is_noted`` is taken back."""
 
 
 class Execution:
     """Satisfies ``onduty.context.RunInProgress``.
 
-    ``why`` says why it was halted; ``told`` that the function has looked and knows. ``not_before_mono``: when the
-    function may be called.
+    ``lane`` is where it belongs. ``why`` says why it was halted; ``told`` that the function has looked and knows.
+    ``not_before_mono``: when the function may be called. ``is_noted``: ``progress`` or ``lines`` are to be written
+    down; ``lines`` are JSON, the newest ``LINES``.
     """
 
     __slots__ = (
@@ -57,10 +72,15 @@ class Execution:
         "declared",
         "ended_at",
         "error",
-        "finished",
+        "is_noted",
+        "keeper",
+        "key",
         "kwargs",
+        "lane",
+        "lines",
         "missed",
         "not_before_mono",
+        "once",
         "outcome",
         "progress",
         "result",
@@ -86,9 +106,12 @@ class Execution:
         *,
         clock: Clock,
         box: StateBox,
-        finished: Callable[[Execution], None],
+        keeper: Keeper,
+        lane: str | None = None,
         zone: tzinfo | None = None,
         kwargs: str = "{}",
+        key: str | None = None,
+        once: bool = False,
         missed: Slots | None = None,
         triggered: bool = False,
         attempt: int = 1,
@@ -98,17 +121,22 @@ class Execution:
         self.slot = slot
         self.term = term
         self.attempt = attempt
+        self.lane = lane or declared.name
         self.kwargs = kwargs
+        self.key = key
+        self.once = once
         self.missed = missed
         self.triggered = triggered
         self.box = box
-        self.finished = finished
+        self.keeper = keeper
         self.zone = zone
         self.stopping = False
         self.told = False
         self.why: str | None = None
         self.progress = 0.0
         self.text = ""
+        self.lines: deque[str] = deque(maxlen=LINES)
+        self.is_noted = False
         self.not_before_mono = 0.0
         self.started_mono = 0.0
         self.outcome: Outcome | None = None
@@ -191,8 +219,7 @@ class Execution:
             scope.close()
         try:
             if not self.stopping:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(woken.wait(), seconds)
+                await self._clock.await_for(woken, seconds)
         finally:
             self._alarms.discard(alarm)
             if scope is not None:
@@ -201,13 +228,34 @@ class Execution:
 
     def note_progress(self, fraction: float, text: str) -> None:
         self.progress, self.text = fraction, text
+        self._note()
+
+    def note_line(self, line: str) -> None:
+        self.lines.append(line)
+        self._note()
+
+    def log(self) -> str | None:
+        """Its lines as a JSON list; ``None``: it has said nothing."""
+        lines = list(self.lines)
+        room = LOG_LIMIT
+        for number, line in enumerate(reversed(lines)):
+            room -= len(line) + 1
+            if room < 0:
+                lines = lines[len(lines) - number :]
+                break
+        return f"[{','.join(lines)}]" if lines else None
+
+    def _note(self) -> None:
+        if not self.is_noted:
+            self.is_noted = True
+            self.keeper.noted(self)
 
     def load_state(self) -> str:
         return self.box.load()
 
-    def save_state(self, state: str) -> None:
+    def change_state(self, change: Callable[[str], str]) -> None:
         try:
-            self.box.save(state)
+            self.box.change(change)
         except TermLost:
             # From here on even a loop with a bare "except Exception" ends.
             self.halt("the term was lost")

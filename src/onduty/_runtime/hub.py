@@ -6,7 +6,8 @@ there is no instant without it. Standbys stay connected; the end-of-file tells t
 alike. End-of-file is not "lock free" (measured: still busy in 19 of 99 kills), so it only says: try now.
 
 A line of JSON each way: ``{}`` asks, and the answer is who leads and how often the leader's loop has turned. A leader
-that was told to leave says ``{"offer": true}``, and a standby that stays says ``{"accept": true}``.
+that was told to leave says ``{"offer": true}``, and a standby that stays says ``{"accept": true}``. Whoever has left
+something for the leader in the journal rings, ``{"ring": true}``: the hub is a bell, not a mailbox.
 Everything here is non-blocking and driven by the elector's selector.
 """
 
@@ -30,6 +31,7 @@ _LINE = 64 * 1024
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _OFFER = {"offer": True}
 _ACCEPT = {"accept": True}
+_RING = b'{"ring":true}\n'
 _SUN_PATH = 100
 """A socket's path is limited to about 108 bytes (unix(7))."""
 
@@ -37,9 +39,16 @@ _SUN_PATH = 100
 class Hub:
     """The leader's side. Made after the lock was won, closed after it was let go."""
 
-    def __init__(self, folder: Path, selector: selectors.BaseSelector, answer: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        selector: selectors.BaseSelector,
+        answer: Callable[[], dict[str, Any]],
+        rung: Callable[[], None] = lambda: None,
+    ) -> None:
         self._selector = selector
         self._answer = answer
+        self._rung = rung
         self._lines: set[_Peer] = set()
         self._offering = False
         self._is_deaf = False
@@ -59,7 +68,8 @@ class Hub:
             _drop(self._listener)
             raise
         selector.register(self._listener, selectors.EVENT_READ, self._accept)
-        self._sweep(folder)
+        with contextlib.suppress(OSError):  # what is left over does no harm
+            self._sweep(folder)
 
     def listen_again(self) -> None:
         """After a while without a free descriptor: perhaps there is one now."""
@@ -114,6 +124,8 @@ class Hub:
         for message in messages:
             if "accept" in message:
                 self.accepted = True
+            elif "ring" in message:
+                self._rung()
             elif not self._tell(peer, self._answer()):
                 return
 
@@ -186,6 +198,19 @@ class Line:
                 self.offered = True
             else:
                 self._answers.append(message)
+
+
+def ring(folder: Path) -> bool:
+    """Wake whoever leads; ``False``: nobody seems to, or it did not hear, and will look by itself within a second."""
+    connection = _connect(folder)
+    if connection is None:
+        return False
+    try:
+        return connection.send(_RING) == len(_RING)
+    except OSError:
+        return False
+    finally:
+        _drop(connection)
 
 
 def ask(folder: Path, timeout: float) -> dict[str, Any] | None:

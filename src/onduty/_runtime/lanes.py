@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
 from onduty._runtime.execution import Execution, StateBox
 from onduty.errors import OnDutyError
-from onduty.journal import Outcome
+from onduty.journal import Mark, Outcome
 from onduty.schedules import Schedule
 from onduty.tasks import Declared, Overlap
 
@@ -42,17 +43,32 @@ def admit(
     return "queue" if overlap == "queue" and waiting < 1 else "skip"
 
 
+def lane_name(task: str, key: str) -> str:
+    """Of a task's own lane, or of that of its dynamic schedule ``key``. No task's name holds that character."""
+    return f"{task}\x1f{key}" if key else task
+
+
 class Lane:
-    """One task or service in this term.
+    """One task or service in this term, or one dynamic schedule of a task (``key``), whose runs get ``kwargs``.
 
     ``running``: by run id, also those that wait for a retry. ``waiting``: claimed but not begun, in order.
     ``foreign``: run ids of other processes that outlived their leader and still count as running.
+    ``paused``: nothing becomes due here, and a service does not run. ``mark``: how far it had come when it was put on,
+    or taken off, the agenda. ``once_key``: it is to succeed once under that name.
     """
 
-    def __init__(self, declared: Declared, box: StateBox, schedule: Schedule | None = None) -> None:
+    def __init__(
+        self, declared: Declared, box: StateBox, schedule: Schedule | None = None, key: str = "", kwargs: str = "{}"
+    ) -> None:
         self.declared = declared
+        self.name = lane_name(declared.name, key)
+        self.key = key
+        self.kwargs = kwargs
         self.box = box
         self.schedule = schedule
+        self.paused = False
+        self.mark: Mark | None = None
+        self.once_key: str | None = None
         self.running: dict[str, Execution] = {}
         self.waiting: deque[Execution] = deque()
         self.foreign: set[str] = set()
@@ -62,11 +78,15 @@ class Lane:
         self.last_outcome: str | None = None
 
     @property
+    def task(self) -> str:
+        return self.declared.name
+
+    @property
     def in_progress(self) -> int:
         return len(self.running) + len(self.foreign)
 
     def admit(self, *, triggered: bool, catching_up: bool = False) -> Admission:
-        options = self.declared.options
+        options = self.declared.chosen
         return admit(
             options.overlap,
             in_progress=self.in_progress,
@@ -96,6 +116,7 @@ class Lane:
                 for run in list(self.running.values())
             ],
             "waiting": len(self.waiting),
+            "paused": self.paused,
             "lingering_elsewhere": len(self.foreign),
             "runs": self.runs,
             "failures": self.failures,
@@ -104,21 +125,27 @@ class Lane:
 
 
 class JournalState:
-    """A task's state, read once per term and written through: only this term may write it."""
+    """A task's state, read once per term and written through: only this term may write it.
+
+    Several runs of one task may change it at once, each a key of its own, and none of them is lost.
+    """
 
     def __init__(self, read: Callable[[], str], write: Callable[[str], None]) -> None:
         self._read = read
         self._write = write
         self._text: str | None = None
+        self._turn = threading.Lock()
 
     def load(self) -> str:
         if self._text is None:
             self._text = self._read()
         return self._text
 
-    def save(self, state: str) -> None:
-        self._write(state)
-        self._text = state
+    def change(self, change: Callable[[str], str]) -> None:
+        with self._turn:
+            state = change(self.load())
+            self._write(state)
+            self._text = state
 
 
 class NoState:
@@ -127,5 +154,5 @@ class NoState:
     def load(self) -> str:
         raise OnDutyError('a task with on="every_worker" has no ctx.state: which of the workers would it belong to?')
 
-    def save(self, state: str) -> None:
+    def change(self, change: Callable[[str], str]) -> None:
         self.load()

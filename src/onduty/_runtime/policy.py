@@ -6,6 +6,8 @@ Nothing here reads a clock, a file or a process; all of it can be tested in a ta
 # Annotations are evaluated here: a named tuple compiles each one that is text, 0.1 ms a class in every worker.
 from typing import NamedTuple
 
+from onduty.election import Tenure
+
 SLOW_POLL = 0.2
 """Seconds between two looks of a standby that heard nothing."""
 
@@ -46,6 +48,18 @@ def patience(grace: float, grace_limit: float | None) -> float:
     """Seconds to wait for a successor: what is left of the server's own time after ``grace``, less one to end in."""
     left = MOST_PATIENCE if grace_limit is None else grace_limit - grace - 1
     return min(max(left, 0.0), MOST_PATIENCE)
+
+
+def lost_until(last: Tenure | None, boot: str, now: int) -> int:
+    """Up to which instant slots without a row may have run, so that nobody may run them: microseconds UTC, or 0.
+
+    A journal that a killed process wrote to has all of its rows; one that lived through a power cut may not, though
+    whoever wrote it had let go by itself a moment before.
+    """
+    if last is None:
+        return 0
+    in_doubt = last.gap or last.process.boot != boot
+    return min(last.reserved_until, now) if in_doubt else 0
 
 
 class Signs(NamedTuple):

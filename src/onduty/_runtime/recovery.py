@@ -2,9 +2,9 @@
 
 ::
 
-    never begun        ──▶ queued: it is begun now, under our term
-    its process died   ──▶ lost
-    its process lives  ──▶ lingering: counts as running until its outcome is written or its process dies
+    never begun, or to be tried again  ──▶ queued: it is begun under our term
+    its process died                   ──▶ lost
+    its process lives                  ──▶ lingering: counts as running until it has an outcome or its process dies
 
 A process of another container can't be seen. If the leader before us let go by itself, its runs may linger there, so
 they are
@@ -13,14 +13,14 @@ given ``UNSEEN_FOR`` seconds; if it did not, the kernel took the lock from a dea
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from onduty._runtime.lanes import Lane
+from onduty._runtime.lanes import Lane, lane_name
 from onduty._runtime.term import Term
 from onduty.clock import SECOND
 from onduty.journal import RunRecord
-from onduty.process import is_alive
+from onduty.process import ProcessId, is_alive
 
 UNSEEN_FOR = 60.0
 
@@ -28,16 +28,23 @@ UNSEEN_FOR = 60.0
 class Found(NamedTuple):
     """One look. ``freed``: lanes in which something stopped counting as running."""
 
-    lost: list[RunRecord]
-    queued: list[RunRecord]
+    lost: list[tuple[Lane, RunRecord]]
+    queued: list[tuple[Lane, RunRecord]]
     freed: list[Lane]
 
 
 class Recovery:
     """Looks once when a term begins, and again for as long as something lingers."""
 
-    def __init__(self, term: Term, lanes: Mapping[str, Lane], began: int) -> None:
+    def __init__(
+        self,
+        term: Term,
+        lanes: Mapping[str, Lane],
+        began: int,
+        is_alive: Callable[[ProcessId], bool | None] = is_alive,
+    ) -> None:
         self._term = term
+        self._is_alive = is_alive
         self._lanes = lanes
         self._began = began
 
@@ -50,24 +57,29 @@ class Recovery:
         found = Found([], [], [])
         lingering: dict[str, set[str]] = {name: set() for name in self._lanes}
         for record in self._term.journal.unfinished():
+            lane = self._lane_of(record)
             # Tasks this code does not know are left alone: a newer or older version of it may.
-            if record.task not in self._lanes or record.term >= self._term.number:
+            if lane is None or record.term >= self._term.number:
                 continue
-            if record.attempt == 0:
+            if record.attempt == 0 or record.retry_at is not None:
                 if first:
-                    found.queued.append(record)
+                    found.queued.append((lane, record))
             elif self._lives(record, now):
-                lingering[record.task].add(record.run_id)
+                lingering[lane.name].add(record.run_id)
             else:
-                found.lost.append(record)
-        for name, lane in self._lanes.items():
+                found.lost.append((lane, record))
+        for name, lane in list(self._lanes.items()):
             if lane.foreign - lingering[name]:
                 found.freed.append(lane)
             lane.foreign = lingering[name]
         return found
 
+    def _lane_of(self, record: RunRecord) -> Lane | None:
+        """Its own, or, when its dynamic schedule is gone, that of its task."""
+        return self._lanes.get(lane_name(record.task, record.schedule)) or self._lanes.get(record.task)
+
     def _lives(self, record: RunRecord, now: int) -> bool:
-        alive = is_alive(record.process)
+        alive = self._is_alive(record.process)
         if alive is None:
             return self._term.clean and now - self._began < UNSEEN_FOR * SECOND
         return alive

@@ -170,7 +170,7 @@ class Runner:
         elif value is not None:
             execution.result = _as_result(value)
         execution.ended_at = self._clock.now()
-        execution.finished(execution)
+        execution.keeper.came_back(execution)
 
 
 def judge(execution: Execution, error: BaseException | None) -> Outcome:

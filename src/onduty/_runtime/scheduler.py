@@ -1,21 +1,20 @@
 """The loop of one term: what is due is claimed, what is claimed runs, what ran is written down.
 
-One thread turns it; everything else (finished runs, triggers, cancellations) comes in through queues. Each turn the
-desk
-decides one batch, which is written in one transaction, so nothing starts that is not in the journal, and a hundred
-finished runs cost one commit.
-
-When the journal can't be written, the batch waits and is written again, unchanged, before anything new is decided:
-tasks are held, services go on, and what came due meanwhile is late, not lost.
+One thread turns it; everything else comes in through queues (what has finished, what has something to note) or from
+the journal (what others ask for, told by a ring). Each turn the desk decides one batch, which is written in one
+transaction, so nothing starts that is not in the journal, and a hundred finished runs cost one commit.
 """
 
 from __future__ import annotations
 
+import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from onduty import events as ev
+from onduty._runtime.books import Books
+from onduty._runtime.controls import Controls
 from onduty._runtime.desk import Desk, Step
 from onduty._runtime.execution import Execution
 from onduty._runtime.lanes import Lane
@@ -24,20 +23,32 @@ from onduty._runtime.runner import TIMED_OUT, Runner
 from onduty._runtime.term import Term
 from onduty._runtime.threads import spawn, stay_behind
 from onduty.clock import Clock, Wakeup
-from onduty.errors import StoreUnavailable, TermLost
+from onduty.errors import JournalDamaged, StoreUnavailable, TermLost
 from onduty.events import Events
-from onduty.journal import Entry, Finish, Lost
+from onduty.journal import Again, Dynamic, Finish, Mark, Outcome, Renamed, RunRecord
+from onduty.process import ProcessId, is_alive
 from onduty.tasks import Declared
 
 LONGEST_WAIT = 1.0
 LOOK_AGAIN = 0.2
 """Seconds between two looks at runs that linger in another process."""
 
+LOOK_FOR_REQUESTS = 1.0
+"""Seconds between two looks for what others ask for, if nobody rings."""
+
+RESERVE_EVERY = 30.0
+"""Seconds between two writings of how far slots may be run without the next leader's knowing."""
+
+NOTE_EVERY = 1.0
+"""Seconds between two writings of what runs in progress have to say."""
+
 LONG_ENOUGH_TO_REST = 0.05
 """Seconds without anything due in which the journal may catch up on its own work."""
 
 TIDY_EVERY = 60.0
 """Seconds between two prunings of the journal."""
+
+NEVER_BEGUN = "its term ended before it began"
 
 
 class Scheduler:
@@ -47,24 +58,40 @@ class Scheduler:
     term. ``is_over``, told to ``when_over``: the loop has ended; what still runs then is in :attr:`lingering`.
     """
 
-    def __init__(self, term: Term, lanes: Sequence[Lane], clock: Clock, events: Events, runner: Runner) -> None:
+    def __init__(
+        self,
+        term: Term,
+        lanes: Sequence[Lane],
+        clock: Clock,
+        events: Events,
+        runner: Runner,
+        lane_for: Callable[[Dynamic], Lane | None] = lambda dynamic: None,
+        is_alive: Callable[[ProcessId], bool | None] = is_alive,
+        spread: Callable[[float, float], float] = random.uniform,
+    ) -> None:
         self._term = term
-        self._lanes = {lane.declared.name: lane for lane in lanes}
+        self._lanes = {lane.name: lane for lane in lanes}
         self._clock = clock
         self._events = events
         self._runner = runner
         self._wake = Wakeup()
         self._inbox: deque[Execution] = deque()
+        self._noted: deque[Execution] = deque()
         self._requests: deque[Execution] = deque()
         self._cancels: deque[str] = deque()
-        self._desk = Desk(term, self._lanes, clock, events, self._came_back)
-        self._recovery = Recovery(term, self._lanes, clock.now())
-        self._unwritten: list[Step] = []
-        self._held = False
+        self._desk = Desk(term, self._lanes, clock, events, self, spread)
+        self._books = Books(term, clock, events)
+        self._recovery = Recovery(term, self._lanes, clock.now(), is_alive)
+        self._controls = Controls(term, self._lanes, self._desk, clock, events, lane_for)
+        self._is_open = False
+        self._is_rung = False
+        self._look_mono = 0.0
+        self._note_mono = 0.0
         self._closing: str | None = None
         self._give_up_mono = 0.0
         self.beat = 0
         self.term_lost = False
+        self.damage: JournalDamaged | None = None
         self.fault: str | None = None
         self.is_over = False
         self.when_over: Callable[[], None] = lambda: None
@@ -84,8 +111,13 @@ class Scheduler:
             self._closing = why
             self._wake.set()
 
+    def ring(self) -> None:
+        """Somebody has written a request, or changed a level: look now."""
+        self._is_rung = True
+        self._wake.set()
+
     def submit(self, declared: Declared, kwargs: str) -> str:
-        """Run it once more; answers the run's id. It is claimed in the next turn."""
+        """Run it once more, in this process's own work; answers the run's id. It is claimed in the next turn."""
         run = self._desk.requested(declared.name, kwargs)
         self._requests.append(run)
         self._wake.set()
@@ -104,161 +136,252 @@ class Scheduler:
         """After the loop has ended: write down what lingering runs have come to. Raises ``StoreUnavailable``."""
         while self._inbox:
             self._desk.finished(self._inbox.popleft())
-        self._desk.close()
-        self._write_finished(self._take_steps())
+        self._books.unwritten += self._desk.take_steps()
+        self._books.write_finished()
 
     def snapshot(self) -> dict[str, Any]:
         mono = self._clock.mono()
-        shown = {name: lane.snapshot(mono) for name, lane in self._lanes.items()}
-        for name, lane in shown.items():
-            lane["next_slot"] = self._desk.agenda.next_slot(name)
+        shown: dict[str, Any] = {}
+        for lane in list(self._lanes.values()):
+            look = lane.snapshot(mono)
+            look["next_slot"] = self._desk.agenda.next_slot(lane.name)
+            if lane.key:
+                shown[lane.task].setdefault("schedules", {})[lane.key] = look
+            else:
+                shown[lane.task] = look
         return shown
 
     @property
     def has_unwritten(self) -> bool:
         """Whether outcomes still have to be written down by :meth:`settle`."""
-        return bool(self._unwritten or self._inbox)
+        return bool(self._books.unwritten or self._books.on_account or self._inbox)
 
     @property
     def is_held(self) -> bool:
         """Whether tasks wait because the journal can't be written."""
-        return self._held
+        return self._books.is_held
 
-    def _came_back(self, run: Execution) -> None:
+    def came_back(self, run: Execution) -> None:
         self._inbox.append(run)
         if not self._wake.is_set():
             self._wake.set()
+
+    def noted(self, run: Execution) -> None:
+        self._noted.append(run)  # no hurry: see NOTE_EVERY
 
     # The loop
 
     def _run(self) -> None:
         try:
-            self._open()
-            while not self._is_done():
+            while (seconds := self.step()) is not None:
+                self._clock.wait(self._wake, seconds)
+                stay_behind(self._term.me.pid)
+        finally:
+            self.end()
+
+    def step(self) -> float | None:
+        """One turn; then seconds until the next, unless somebody rings, or ``None``: it was the last, now :meth:`end`.
+
+        Whatever goes wrong ends the term, and is told by ``term_lost``, ``damage`` and ``fault``.
+        """
+        try:
+            if not self._is_done():
                 self.beat += 1
                 self._wake.clear()
-                self._turn()
+                self.turn()
                 if not self._is_done():
-                    if self._until_next() >= LONG_ENOUGH_TO_REST:
+                    if self.until_next() >= LONG_ENOUGH_TO_REST:
                         self._rest()
-                    self._clock.wait(self._wake, self._until_next())
-                    stay_behind(self._term.me.pid)
+                    return self.until_next()
         except TermLost:
             self.term_lost = True
+        except JournalDamaged as error:
+            self.damage = error
+            self.fault = str(error)
         except Exception as error:  # noqa: BLE001  # whatever it is, the term must end and say why
             self.fault = f"the scheduler failed: {type(error).__name__}: {error}"
             self._events.emit(ev.EngineFault(self._clock.now(), self._term.app, self.fault))
-        finally:
-            # What has finished is still to be told, by `settle`; what was decided and never written will not start.
-            steps = self._take_steps()
-            self._abandon(steps)
-            self._unwritten = [step for step in steps if isinstance(step[0], Finish)]
-            self._halt_all(self._closing or self.fault or "the term was lost")
-            self._runner.stop()
-            self.is_over = True
-            self.when_over()
+        return None
 
-    def _open(self) -> None:
-        """What a term begins with, tried until the journal answers."""
-        while self._closing is None:
-            self.beat += 1
-            self._wake.clear()
-            try:
-                self._reconnect()
-                marks = self._term.journal.marks()
-                found = self._recovery.look(self._clock.now(), first=True)
-            except StoreUnavailable as error:
-                self._hold(error)
-                self._clock.wait(self._wake, LONGEST_WAIT)
-                stay_behind(self._term.me.pid)
-                continue
-            self._desk.open_agenda(marks)
-            self._note_lost(found.lost)
-            for record in found.queued:
-                self._desk.requeue(record)
-            for lane in self._lanes.values():
-                self._desk.freed(lane)
-            if self._recovery.is_watching:
-                self._desk.alarm(LOOK_AGAIN, self._look_again)
-            self._desk.alarm(TIDY_EVERY, self._tidy)
+    def turn(self) -> None:
+        """Decide one batch and write it down; then, and only then, act on it. Raises ``TermLost``, ``JournalDamaged``.
+
+        A turn that finds the journal unavailable leaves everything to a later one.
+        """
+        if not self._is_open:
+            self._is_open = self._closing is None and self._open()
+        if self._is_open and not self._books.unwritten:
+            self._decide()
+        steps = self._desk.take_steps()
+        if self._books.unwritten:
+            steps = self._books.unwritten + steps
+        if steps or self._books.wants_to_write:
+            self._commit(steps)
+        if self._books.doubts and self._is_open:
+            self._dispel_doubts()
+
+    def end(self) -> None:
+        """The term is over, whatever ended it: what has finished is still to be told, by :meth:`settle`."""
+        self._desk.close()
+        steps = self._books.unwritten + self._books.aside + self._desk.take_steps()
+        self._books.aside = []
+        for _, then, run in list(steps):
+            if run is not None and then != "note":
+                self._desk.refused(run)  # not started, it must not count as running either
+                if self._books.in_doubt and then == "start":
+                    # Its row may say that it runs here, and the next leader would wait for it.
+                    steps.append((Finish(run.run_id, Outcome.STOPPED, self._clock.now(), NEVER_BEGUN), "note", None))
+        self._desk.take_steps()
+        self._books.unwritten = [step for step in steps if isinstance(step[0], (Finish, Again))]
+        self._halt_all(self._closing or self.fault or "the term was lost")
+        self._runner.stop()
+        self.is_over = True
+        self.when_over()
+
+    def _open(self) -> bool:
+        """What a term begins with; ``False``: the journal does not answer, ask again."""
+        journal = self._term.journal
+        try:
+            self._books.reconnect()
+            self._rename(journal.marks())
+            marks = journal.marks()
+            self._controls.open()
+            found = self._recovery.look(self._clock.now(), first=True)
+        except JournalDamaged:
+            raise
+        except StoreUnavailable as error:
+            self._books.fails(error)
+            return False
+        for lane in self._lanes.values():
+            self._desk.plan(lane, marks.get((lane.task, lane.key)))
+        for lane, record in found.queued:
+            self._desk.requeue(lane, record)
+        self._tell_lost(found.lost)
+        for lane in list(self._lanes.values()):
+            self._desk.freed(lane)
+            self._desk.run_once(lane)
+        if self._recovery.is_watching:
+            self._desk.alarm(LOOK_AGAIN, self._look_again)
+        self._desk.alarm(TIDY_EVERY, self._tidy)
+        self._reserve()
+        return True
+
+    def _rename(self, marks: Mapping[tuple[str, str], Mark]) -> None:
+        renamed = [
+            Renamed(lane.declared.chosen.was, lane.task)
+            for lane in self._lanes.values()
+            if lane.declared.chosen.was and (lane.declared.chosen.was, "") in marks and (lane.task, "") not in marks
+        ]
+        if renamed:
+            self._term.journal.write(self._term.number, renamed)
+
+    def _decide(self) -> None:
+        desk = self._desk
+        if self._closing is not None:
+            desk.close()
+        while self._inbox:
+            run = self._inbox.popleft()
+            self._runner.finished(run)
+            desk.finished(run)
+        self._write_notes()
+        if self._closing is not None:
+            self._halt_all(self._closing)
             return
+        desk.ring_alarms()
+        while self._cancels:
+            desk.cancel(self._cancels.popleft())
+        while self._requests:
+            desk.request(self._requests.popleft())
+        self._look_for_requests()
+        desk.decide_due()
+
+    def _write_notes(self) -> None:
+        if not self._noted or (self._clock.mono() < self._note_mono and self._closing is None):
+            return
+        self._note_mono = self._clock.mono() + NOTE_EVERY
+        for _ in range(len(self._noted)):
+            run = self._noted.popleft()
+            if run.outcome is None:  # otherwise its end has said it
+                self._desk.note(run)
+
+    def _look_for_requests(self) -> None:
+        now = self._clock.mono()
+        if self._books.is_on_account or (not self._is_rung and now < self._look_mono):
+            return  # what is asked for can't become a row now
+        self._is_rung = False
+        self._look_mono = now + LOOK_FOR_REQUESTS
+
+        def look() -> None:
+            if self._controls.look():
+                self.ring()
+
+        lanes = len(self._lanes)
+        self._ask_journal(look)
+        if len(self._lanes) != lanes and self._recovery.is_watching:
+            # What lingers of a schedule that was dropped, and is there again, counts there from now on.
+            self._ask_journal(self._watch)
+
+    def _watch(self) -> None:
+        found = self._recovery.look(self._clock.now(), first=False)
+        self._tell_lost(found.lost)
+        for lane in found.freed:
+            self._desk.freed(lane)
 
     def _look_again(self) -> None:
-        try:
-            found = self._recovery.look(self._clock.now(), first=False)
-            self._note_lost(found.lost)
-            for lane in found.freed:
-                self._desk.freed(lane)
-        except StoreUnavailable as error:
-            self._hold(error)
-        if self._held or self._recovery.is_watching:
+        self._ask_journal(self._watch)
+        if self._books.is_held or self._recovery.is_watching:
             self._desk.alarm(LOOK_AGAIN, self._look_again)
 
     def _tidy(self) -> None:
-        try:
+        pruned = 0
+
+        def prune() -> None:
+            nonlocal pruned
             pruned = self._term.journal.prune(self._term.keep_runs, self._clock.now() - self._term.keep_for)
-        except StoreUnavailable as error:
-            self._hold(error)
-            pruned = 0
+
+        self._ask_journal(prune)
         # In small steps: a long one would hold up the runs that are due.
         self._desk.alarm(TIDY_EVERY / 60 if pruned else TIDY_EVERY, self._tidy)
 
-    def _rest(self) -> None:
-        try:
-            self._term.journal.rest()
-        except StoreUnavailable as error:
-            self._hold(error)
+    def _dispel_doubts(self) -> None:
+        """Once all slots that the leader before us may have run have been written down as lost, the lock may say so."""
+        due = self._desk.agenda.next_at()
+        if not (self._books.unwritten or self._books.on_account) and (due is None or due > self._term.lost_until):
+            self._books.doubts = False
+            self._reserve_now()
 
-    def _turn(self) -> None:
-        if not self._unwritten:
-            if self._closing is not None:
-                self._desk.close()
-            while self._inbox:
-                run = self._inbox.popleft()
-                self._runner.finished(run)
-                self._desk.finished(run)
-            if self._closing is not None:
-                self._halt_all(self._closing)
-            else:
-                self._desk.ring_alarms()
-                while self._cancels:
-                    self._desk.cancel(self._cancels.popleft())
-                while self._requests:
-                    self._desk.request(self._requests.popleft())
-                self._desk.decide_due()
-        steps = self._take_steps()
-        if steps:
-            self._commit(steps)
+    def _reserve(self) -> None:
+        self._reserve_now()
+        self._desk.alarm(RESERVE_EVERY, self._reserve)
+
+    def _reserve_now(self) -> None:
+        try:
+            self._term.reserve(self._books.doubts or bool(self._books.on_account))
+        except StoreUnavailable:
+            pass  # what it is for, runs whose rows a power cut takes, is promised less; the journal itself still works
+
+    def _rest(self) -> None:
+        self._ask_journal(self._term.journal.rest)
+
+    def _ask_journal(self, question: Callable[[], None]) -> None:
+        """Something that can wait: a journal that does not answer is told of, and asked again another time."""
+        try:
+            question()
+        except JournalDamaged:
+            raise
+        except StoreUnavailable as error:
+            self._books.fails(error)
 
     def _commit(self, steps: list[Step]) -> None:
-        """Write the batch; then, and only then, act on it. Until then it is *unwritten*, whatever happens."""
-        self._unwritten = steps
-        if not self._term.holds():
-            # In doubt we do not lead.
-            raise TermLost(f"term {self._term.number} is over: its lock is no longer ours")
-        try:
-            self._reconnect()
-            accepted = self._term.journal.write(self._term.number, [step[0] for step in steps])
-        except StoreUnavailable as error:
-            self._hold(error)
-            return
-        self._unwritten = []
-        self._go_on()
-        for ok, (_, then, run) in zip(accepted, steps, strict=True):
+        for (_, then, run), ok in self._books.write(steps) or ():
             if run is not None:
                 if not ok:
                     self._desk.refused(run)
                 elif then == "start":
                     self._start(run)
 
-    def _abandon(self, steps: list[Step]) -> None:
-        """Not started, it must not count as running either."""
-        for _, then, run in steps:
-            if run is not None and then != "note":
-                self._desk.refused(run)
-
     def _start(self, run: Execution) -> None:
-        timeout = run.declared.options.timeout
+        timeout = run.declared.chosen.timeout
         if timeout is not None:
             self._desk.alarm(timeout, lambda: self._time_out(run, timeout))
         if self._closing is not None:
@@ -267,16 +390,16 @@ class Scheduler:
         self._tell(ev.RunStarted, run)
 
     def _time_out(self, run: Execution, timeout: float) -> None:
-        if self._lanes[run.task_name].running.get(run.run_id) is run and run.outcome is None:
+        if self._lanes[run.lane].running.get(run.run_id) is run and run.outcome is None:
             run.halt(TIMED_OUT)
             self._tell(ev.RunOverdue, run, timeout)
 
-    def _until_next(self) -> float:
-        longest = LONGEST_WAIT
+    def until_next(self, longest: float = LONGEST_WAIT) -> float:
+        """Seconds, at most ``longest``, until there is something to decide that nobody rings for."""
         if self._closing is not None:
             longest = min(longest, max(self._give_up_mono - self._clock.mono(), 0.0))
-        if self._unwritten:
-            return longest
+        if self._books.unwritten or not self._is_open:
+            return min(longest, LONGEST_WAIT)
         if self._runner.grow():
             longest = min(longest, 0.1)
         return self._desk.until_next(longest) if self._closing is None else longest
@@ -284,55 +407,20 @@ class Scheduler:
     def _is_done(self) -> bool:
         if self._closing is None:
             return False
-        idle = not self._inbox and not self._unwritten and not self.lingering
+        idle = not self._inbox and not self._books.unwritten and not self.lingering
         return idle or self._clock.mono() >= self._give_up_mono
 
     def _halt_all(self, why: str) -> None:
         for run in self.lingering:
             run.halt(why)
 
-    # The journal
-
-    def _take_steps(self) -> list[Step]:
-        steps = self._unwritten + self._desk.steps if self._unwritten else self._desk.steps
-        self._unwritten, self._desk.steps = [], []
-        return steps
-
-    def _write_finished(self, steps: list[Step]) -> None:
-        entries: list[Entry] = [entry for entry, _, _ in steps if isinstance(entry, Finish)]
-        if not entries:
-            return
-        try:
-            # A file that was deleted or replaced knows none of these runs; to be told so is an answer too.
-            self._term.journal.open(self._term.me)
-            self._term.journal.write(self._term.number, entries)
-        except TermLost:
-            pass  # the journal writes the outcomes of an older term all the same
-        except StoreUnavailable:
-            self._unwritten = [(entry, "note", None) for entry in entries]
-            raise
-
-    def _note_lost(self, records: Sequence[Any]) -> None:
-        now = self._clock.now()
-        for record in records:
-            self._desk.steps.append((Lost(record.run_id, now), "note", None))
-            facts = (record.task, record.run_id, record.slot, record.attempt, record.term)
-            self._events.emit(ev.RunLost(now, self._term.app, *facts))
-
-    def _reconnect(self) -> None:
-        """After a failure: a file that was deleted or replaced is opened anew, and that one does not know our term."""
-        if self._held:
-            self._term.journal.open(self._term.me)
-
-    def _hold(self, error: StoreUnavailable) -> None:
-        if not self._held:
-            self._held = True
-            self._events.emit(ev.JournalFailed(self._clock.now(), self._term.app, str(error)))
-
-    def _go_on(self) -> None:
-        if self._held:
-            self._held = False
-            self._events.emit(ev.JournalRecovered(self._clock.now(), self._term.app))
+    def _tell_lost(self, found: Sequence[tuple[Lane, RunRecord]]) -> None:
+        for lane, record in found:
+            again = self._desk.lost(lane, record)
+            facts = (record.task, record.run_id, record.slot, record.attempt, record.term, again)
+            self._events.emit(ev.RunLost(self._clock.now(), self._term.app, *facts))
+            if again:
+                self._desk.freed(lane)
 
     def _tell(self, kind: type[ev.RunEvent], run: Execution, *more: Any) -> None:
         if self._events.wants(kind):

@@ -51,7 +51,7 @@ class Sentry:
     def watch(self, mono: float) -> None:
         """Once per question asked: is the leader frozen? Tells of it once, and kills it if that was asked for."""
         leader = self._process()
-        if leader is None:
+        if leader is None or is_alive(leader) is False:  # another standby may have killed it a moment ago
             return
         verdict = self._watch.see(policy.Sample(mono, self._beat, cpu_seconds(leader), is_stopped(leader)))
         if self._kill_frozen and verdict.may_kill():
@@ -84,5 +84,7 @@ class Sentry:
 
     def _tell_frozen(self, leader: ProcessId, verdict: policy.Verdict, killed: bool) -> None:
         self._events.emit(
-            ev.LeaderFrozen(self._clock.now(), self._app, leader.pid, verdict.state, verdict.seconds, killed)
+            ev.LeaderFrozen(
+                self._clock.now(), self._app, leader.pid, verdict.state, verdict.seconds, killed, self._kill_frozen
+            )
         )

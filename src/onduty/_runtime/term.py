@@ -8,6 +8,9 @@ from onduty.clock import SECOND
 from onduty.journal import Journal
 from onduty.process import ProcessId
 
+AHEAD = 2_000
+"""Microseconds: see ``Term.ahead``."""
+
 
 class Term(NamedTuple):
     """``number`` goes into every write; ``fencing`` is what runs are shown: the same, or 0 in every-worker work.
@@ -15,6 +18,11 @@ class Term(NamedTuple):
     ``holds``: asked before every batch of claims, whether the election is still ours.
     ``keep_runs`` of each task and ``keep_for`` microseconds of history are kept in the journal.
     ``clean``: the leader before us let go by itself, so runs of its process may still be alive.
+    ``lost_until``: slots up to this one may have been run by it without a row.
+    ``ahead``: microseconds before its slot at which a run may be claimed, if its task is idle; its thread holds it
+    until the slot. So neither the journal nor the change of threads makes it late. A leader that dies in between leaves
+    it *lost*.
+    ``reserve``: note, where the next leader will look, that from now on runs may go without a row (or no more).
     """
 
     app: str
@@ -24,5 +32,8 @@ class Term(NamedTuple):
     holds: Callable[[], bool]
     me: ProcessId
     clean: bool = False
+    lost_until: int = 0
+    reserve: Callable[[bool], None] = lambda gap: None
     keep_runs: int = 1000
     keep_for: int = 30 * 86_400 * SECOND
+    ahead: int = AHEAD

@@ -79,7 +79,18 @@ def _native_thread() -> Offload:
     pool = ThreadPool(1)
 
     def call(function: Callable[..., T], /, *args: Any) -> T:
-        result: T = pool.apply(function, args)
-        return result
+        result, error = pool.apply(_answer, (function, *args))
+        if error is not None:
+            raise error
+        answer: T = result
+        return answer
 
     return call
+
+
+def _answer(function: Callable[..., Any], /, *args: Any) -> tuple[Any, BaseException | None]:
+    """An error as an answer: gevent would print each that leaves its thread, also those that the caller handles."""
+    try:
+        return function(*args), None
+    except BaseException as error:  # noqa: BLE001  # it is raised again where it was asked for
+        return None, error

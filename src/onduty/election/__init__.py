@@ -23,13 +23,18 @@ class Leader(NamedTuple):
 
 
 class Tenure(NamedTuple):
-    """What is remembered of the last one who won. ``clean``: it let go by itself. ``since``: microseconds UTC."""
+    """What is remembered of the last one who won. ``clean``: it let go by itself. ``since``: microseconds UTC.
+
+    ``reserved_until``, microseconds UTC: until then it may have run slots whose rows a power cut took; with ``gap``,
+    slots whose rows could not be written.
+    """
 
     process: ProcessId
     term: int
     since: int
     clean: bool
     reserved_until: int = 0
+    gap: bool = False
 
 
 class Election(Protocol):
@@ -41,14 +46,27 @@ class Election(Protocol):
     def last(self) -> Tenure | None:
         """The present or the last tenure; ``None``: none is remembered."""
 
-    def began(self, term: int, since: int) -> None:
-        """Write down who leads, and under which term."""
+    def began(self, term: int, since: int, lost_until: int = 0) -> None:
+        """Write down who leads, and under which term.
+
+        ``lost_until``: slots up to it are in doubt, and nobody has written so yet: should we die now, the next leader
+        reads it as ``reserved_until`` with a ``gap``.
+        """
+
+    def reserve(self, until: int, gap: bool) -> None:
+        """Write down, for good, what the next leader reads as ``reserved_until`` and ``gap``.
+
+        For the thread that :meth:`began` has started, and after it has ended for ours. Raises ``StoreUnavailable``.
+        """
 
     def still_mine(self) -> bool:
         """Whether what was won is still held. Cheap: asked before every batch of claims."""
 
-    def resign(self) -> None:
-        """Let go. Harmless when nothing is held."""
+    def resign(self, until: int | None = None) -> None:
+        """Let go. Harmless when nothing is held.
+
+        ``until``: no slot later than that was run, so nothing beyond it stays reserved.
+        """
 
     @property
     def is_new(self) -> bool:

@@ -45,6 +45,8 @@ class FileElection:
         self._held = False
         self._term = 0
         self._since = 0
+        self._reserved_until = 0
+        self._gap = False
         self._made_the_file = False
 
     def campaign(self) -> bool:
@@ -56,6 +58,8 @@ class FileElection:
                 if not self._lock():
                     return False
                 if self._is_current():
+                    if not self._held:
+                        self._term = 0  # of an earlier tenure of ours; the record may be of a later one by now
                     self._held = True
                     return True
                 self._close()
@@ -66,8 +70,13 @@ class FileElection:
             raise StoreUnavailable(f"the lock {self._path} can't be asked for: {error}") from error
         return False
 
-    def began(self, term: int, since: int) -> None:
+    def began(self, term: int, since: int, lost_until: int = 0) -> None:
         self._term, self._since = term, since
+        self._reserved_until, self._gap = lost_until, bool(lost_until)
+        self._write(clean=False)
+
+    def reserve(self, until: int, gap: bool) -> None:
+        self._reserved_until, self._gap = until, gap
         self._write(clean=False)
 
     def still_mine(self) -> bool:
@@ -79,7 +88,9 @@ class FileElection:
         except OSError:
             return False
 
-    def resign(self) -> None:
+    def resign(self, until: int | None = None) -> None:
+        if until is not None:
+            self._reserved_until = min(self._reserved_until, until)
         if self._held and self._term and self.still_mine():
             try:
                 self._write(clean=True)
@@ -131,6 +142,7 @@ class FileElection:
 
     def _close(self) -> None:
         fd, self._fd, self._held = self._fd, None, False
+        self._term = 0  # should it win again and not come to begin, its old term is not the record's business any more
         if fd is not None and self._release(fd):
             os.close(fd)
 
@@ -152,8 +164,9 @@ class FileElection:
         return (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
 
     def _write(self, *, clean: bool) -> None:
-        assert self._fd is not None
-        record = Tenure(self._me, self._term, self._since, clean)
+        if self._fd is None:
+            raise StoreUnavailable(f"the lock {self._path} is not held: its record is not ours to write")
+        record = Tenure(self._me, self._term, self._since, clean, self._reserved_until, self._gap)
         fields = {**record._asdict(), "process": self._me.as_dict()}
         text = json.dumps(fields, separators=(",", ":")).encode()
         try:
@@ -174,6 +187,7 @@ def _parse(text: bytes) -> Tenure | None:
             int(data["since"]),
             bool(data["clean"]),
             int(data["reserved_until"]),
+            bool(data.get("gap", False)),
         )
     except (ValueError, KeyError, TypeError, OverflowError):
         return None

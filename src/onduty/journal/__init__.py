@@ -162,7 +162,8 @@ class Journal(Protocol):
         """Write all entries in one transaction, in order; say of each whether it was accepted.
 
         Raises:
-            TermLost: ``term`` is not the newest. Only ``Finish`` entries were written.
+            TermLost: ``term`` is not the newest, or it was begun in another file, of which this one may be an older
+                copy. Only ``Finish`` entries were written.
         """
 
     def set_state(self, term: int, task: str, state: str, schedule: str = "") -> None:

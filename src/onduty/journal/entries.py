@@ -50,7 +50,8 @@ class Begin(NamedTuple):
     """A queued row starts, or a failed one starts again: ``attempt`` must be exactly one more than the row's.
 
     A row claimed with ``begin=False`` has attempt 0. Takes the row over into the writer's term and process, and no
-    longer lets it wait for ``retry_at``. Refused when the row has an outcome or another attempt number.
+    longer lets it wait for ``retry_at``. Refused when the row has an outcome or another attempt number. Said again
+    after a lost answer, it is accepted again.
     """
 
     run_id: str

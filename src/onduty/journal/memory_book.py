@@ -88,8 +88,11 @@ class MemoryBook:
 
     def _begin(self, term: int, begin: Begin) -> bool:
         row = self.rows.unended(begin.run_id)
-        if row is None or row.attempt != begin.attempt - 1:
+        if row is None:
             return False
+        if row.attempt != begin.attempt - 1:
+            known = (row.attempt, row.term, row.started_at, row.retry_at)
+            return known == (begin.attempt, term, begin.at, None)
         row.attempt, row.term, row.process = begin.attempt, term, self._writer()
         row.started_at, row.retry_at = begin.at, None
         return True

@@ -37,6 +37,8 @@ class SqliteJournal:
         self._file = SqliteFile(path, offload=offload, durability=durability, busy_seconds=busy_seconds)
         self._me = ""
         self._writer = Writer(self._me)
+        self._begun: tuple[int, tuple[int, int]] | None = None
+        """The last term begun here, and the file it was begun in."""
 
     def open(self, me: ProcessId) -> None:
         self._me = json.dumps(me.as_dict(), sort_keys=True)
@@ -58,20 +60,21 @@ class SqliteJournal:
         return self._file.read(newest_term)
 
     def begin_term(self, floor: int, now: int) -> int:
-        def work(session: Session) -> int:
+        def work(session: Session) -> tuple[int, tuple[int, int]]:
             session.places.clear()  # another leader may have renamed a task since
             newest = max(floor, newest_term(session))
             number = newest + 1 if newest else max(now // SECOND, 1)
             session.cursor.execute(
                 "insert into terms select ?, ?, ?, coalesce(max(id), 0) + 1 from runs", (number, self._me, now)
             )
-            return number
+            return number, session.inode
 
-        return self._file.write(work)
+        self._begun = self._file.write(work)
+        return self._begun[0]
 
     def write(self, term: int, entries: Sequence[Entry]) -> list[bool]:
         def work(session: Session) -> list[bool] | None:
-            if newest_term(session) != term:
+            if not self._is_newest(session, term):
                 for entry in entries:
                     if isinstance(entry, Finish):
                         self._writer.write(session, term, entry)
@@ -85,12 +88,18 @@ class SqliteJournal:
 
     def set_state(self, term: int, task: str, state: str, schedule: str = "") -> None:
         def work(session: Session) -> None:
-            if newest_term(session) != term:
+            if not self._is_newest(session, term):
                 raise TermLost(f"term {term} is over: a newer one has begun, and the state of {task} was not changed")
             _, number = place(session, task, schedule)
             session.cursor.execute("insert or replace into states(task, body) values (?, ?)", (number, state))
 
         self._file.write(work)
+
+    def _is_newest(self, session: Session, term: int) -> bool:
+        """A copy of the file that was put in its place knows the term, but not all that was written in it since."""
+        return newest_term(session) == term and (
+            not self._begun or self._begun[0] != term or self._begun[1] == session.inode
+        )
 
     # What any process asks for
 

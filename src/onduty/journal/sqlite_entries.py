@@ -60,7 +60,14 @@ class Writer:
             " where run_id = ? and attempt = ? and outcome is null",
             (begin.attempt, term, begin.at, begin.run_id, begin.attempt - 1),
         )
-        return session.cursor.rowcount == 1
+        if session.cursor.rowcount == 1:
+            return True
+        repeated = session.cursor.execute(
+            "select 1 from runs where run_id = ? and attempt = ? and term = ? and started_at = ?"
+            " and retry_at is null and outcome is null",
+            (begin.run_id, begin.attempt, term, begin.at),
+        ).fetchone()
+        return repeated is not None
 
     def _again(self, session: Session, term: int, again: Again) -> bool:
         row = session.cursor.execute(

@@ -21,7 +21,16 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from onduty.errors import ConfigError, JournalBusy, StoreUnavailable
 from onduty.journal.sqlite_aside import set_aside
-from onduty.journal.sqlite_opening import connect, cut_short, explained, is_of_the_file, is_whole, make_file
+from onduty.journal.sqlite_opening import (
+    connect,
+    cut_short,
+    explained,
+    is_of_the_file,
+    is_whole,
+    logs_of,
+    make_file,
+    replaced,
+)
 from onduty.journal.sqlite_session import Session, unprotected
 
 Answer = TypeVar("Answer")
@@ -165,9 +174,9 @@ class SqliteFile:
     def _open(self) -> None:
         session = self._session
         if session is not None:
-            if _inode(self._look()) == session.inode:
+            if _inode(self._look()) == session.inode and logs_of(self.path) == session.logs:
                 return
-            self._close()
+            self._close_the_old(session)
         self._session = self._connect()
 
     def _close(self) -> None:
@@ -224,12 +233,11 @@ class SqliteFile:
         if session is None:
             raise self._not_open()
         found = self._look()
-        if _inode(found) != session.inode:
-            self._close()
+        if found is None or _inode(found) != session.inode or logs_of(self.path) != session.logs:
+            self._close_the_old(session)
             raise StoreUnavailable(
                 f"{self.path} was deleted or replaced while it was open; open() begins with the new one"
             )
-        assert found is not None
         if found.st_size != session.size:
             # By itself it only grows. If it was cut short, this connection would not notice while it has the rest in
             # memory; whoever opens the file next would, and find slots unclaimed.
@@ -237,6 +245,14 @@ class SqliteFile:
                 raise cut_short(self.path)
             session.size = found.st_size
         return session
+
+    def _close_the_old(self, session: Session) -> None:
+        """The path names another file by now. Raises ``JournalDamaged``: that one lies beside the old one's logs."""
+        # Asked while they are open: their inodes may name other files as soon as they are not.
+        left = session.logs and logs_of(self.path) == session.logs and self._look() is not None
+        self._close()
+        if left:
+            raise replaced(self.path)
 
     def _look(self) -> os.stat_result | None:
         try:
@@ -258,7 +274,7 @@ class SqliteFile:
         if _inode(self._look()) != inode:
             connection.close()
             raise StoreUnavailable(f"{self.path} was deleted or replaced while it was being opened; try again")
-        return Session(connection, inode)
+        return Session(connection, inode, logs_of(self.path))
 
     def _not_open(self) -> StoreUnavailable:
         return StoreUnavailable(

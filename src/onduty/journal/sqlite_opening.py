@@ -13,7 +13,7 @@ import stat
 import time
 from pathlib import Path
 
-from onduty.errors import ConfigError, JournalBusy, JournalDamaged, StoreUnavailable
+from onduty.errors import ConfigError, JournalBusy, JournalDamaged, StoreFull, StoreUnavailable
 from onduty.journal import sqlite_schema
 
 _WAL_BYTES = 16 * 1024 * 1024  # what a checkpoint leaves of a log that a long reader let grow
@@ -23,6 +23,7 @@ _SET_ASIDE = (
     " together with its -wal and -shm"
 )
 _DAMAGED = ("not a database", "malformed", "no such table", "no such column", "Could not decode")
+_UNWRITABLE = ("full", "readonly", "I/O error")
 _REMEDIES = (
     ("full", "free some space there"),
     ("readonly", "let this user write the file and its folder"),
@@ -37,13 +38,16 @@ def make_file(path: Path) -> tuple[int, int]:
     Answers its device and inode number, which name it for as long as somebody has it open.
     """
     try:
+        # In this order: SQLite makes the file before its logs, so logs without it are of a file that was deleted.
+        if logs_of(path) and not path.exists():
+            raise JournalDamaged(f"{path} was deleted and its logs were not: {_SET_ASIDE}", "deleted")
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
         except FileExistsError:
             pass  # and it is not opened here, see above
         found = os.stat(path)
         if not stat.S_ISREG(found.st_mode):
-            raise ConfigError(f"{path} is not a regular file: choose another dir, or move it away")
+            raise JournalDamaged(f"{path} is not a regular file: {_SET_ASIDE}", "foreign")
         if stat.S_IMODE(found.st_mode) & 0o077:
             os.chmod(path, 0o600)
     except OSError as error:
@@ -51,6 +55,23 @@ def make_file(path: Path) -> tuple[int, int]:
             f"{path} can't be made or used: {error.strerror}; let this user write its folder, and free some space"
         ) from error
     return found.st_dev, found.st_ino
+
+
+def logs_of(path: Path) -> tuple[int, ...]:
+    """The inodes of ``-wal`` and ``-shm``, as far as they are there. Both live for as long as a connection does."""
+    found = []
+    for part in ("-wal", "-shm"):
+        try:
+            found.append(os.stat(f"{path}{part}").st_ino)
+        except FileNotFoundError:
+            pass
+    return tuple(found)
+
+
+def replaced(path: Path) -> JournalDamaged:
+    return JournalDamaged(
+        f"{path} was replaced while it was in use, and the old one's logs still lie beside it: {_SET_ASIDE}", "replaced"
+    )
 
 
 def connect(path: Path, inode: tuple[int, int], *, synchronous: str, busy_seconds: float) -> sqlite3.Connection:
@@ -101,7 +122,8 @@ def explained(path: Path, error: BaseException) -> StoreUnavailable:
             f"{path}: {said}; another process holds it: look for a backup or a shell with an open transaction"
         )
     remedy = next((remedy for sign, remedy in _REMEDIES if sign in said), "see SQLite's message")
-    return StoreUnavailable(f"{path}: {said}; {remedy}")
+    kind = StoreFull if any(sign in said for sign in _UNWRITABLE) else StoreUnavailable
+    return kind(f"{path}: {said}; {remedy}")
 
 
 def is_whole(path: Path) -> bool:

@@ -12,12 +12,13 @@ unprotected: set[tuple[int, int]] = set()
 class Session:
     """A connection and what was learnt through it; that part is emptied whenever a transaction is rolled back."""
 
-    __slots__ = ("commits", "connection", "cursor", "inode", "own_terms", "pid", "places", "size")
+    __slots__ = ("commits", "connection", "cursor", "inode", "logs", "own_terms", "pid", "places", "size")
 
-    def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int]) -> None:
+    def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int], logs: tuple[int, ...]) -> None:
         self.connection = connection
         self.cursor = connection.cursor()
         self.inode = inode
+        self.logs = logs
         self.pid = os.getpid()
         self.size = 0  # of the file when it was last looked at: see ``SqliteFile``
         self.commits = 0  # since the last checkpoint

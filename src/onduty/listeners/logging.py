@@ -43,6 +43,14 @@ def _line(level: int, sentence: Callable[[Any], str]) -> Callable[[ev.Event], No
     return listen
 
 
+def _meanwhile(event: ev.JournalFailed) -> str:
+    return "runs go on and are written down later" if event.runs_go_on else "tasks are held, services go on"
+
+
+def _which(event: ev.TaskPaused | ev.TaskResumed) -> str:
+    return f"{event.task}, schedule {event.key!r}," if event.key else event.task
+
+
 def _slot(slot: int | None) -> str:
     return "" if slot is None else f" of {to_datetime(slot).isoformat()}"
 
@@ -57,7 +65,8 @@ def _failed(event: ev.RunFailed) -> str:
 
 
 def _frozen(event: ev.LeaderFrozen) -> str:
-    done = "killed it" if event.killed else 'waiting; frozen_leader="kill" would end it'
+    waiting = "waiting" if event.may_kill else 'waiting; frozen_leader="kill" would end one that stays so'
+    done = "killed it" if event.killed else waiting
     return f"the worker on duty, pid {event.pid}, has been {event.state} for {event.seconds:.0f} s: {done}"
 
 
@@ -97,8 +106,17 @@ _SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
     ev.LeaderFrozen: (logging.WARNING, _frozen),
     ev.LeaderThawed: (logging.INFO, lambda e: f"the worker on duty, pid {e.pid}, turns its loop again"),
     ev.LockHeldByOthers: (logging.ERROR, _heirs),
-    ev.JournalFailed: (logging.ERROR, lambda e: f"tasks are held, services go on: {e.error}"),
-    ev.JournalRecovered: (logging.INFO, lambda e: "the journal answers again; held tasks go on"),
+    ev.JournalFailed: (
+        logging.ERROR,
+        lambda e: f"{_meanwhile(e)}: {e.error}",
+    ),
+    ev.JournalRecovered: (logging.INFO, lambda e: "the journal answers again; what was held back goes on"),
+    ev.JournalSetAside: (
+        logging.ERROR,
+        lambda e: f"the journal was set aside as {e.moved}, and a new one begun; what it knew is lost: {e.error}",
+    ),
+    ev.TaskPaused: (logging.WARNING, lambda e: f"{_which(e)} is paused: resume() lets it go on"),
+    ev.TaskResumed: (logging.INFO, lambda e: f"{_which(e)} goes on"),
     ev.EngineFault: (logging.ERROR, lambda e: e.error),
     ev.Advice: (logging.WARNING, lambda e: e.text),
     ev.EmitsDropped: (
@@ -120,5 +138,10 @@ _SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
     ),
     ev.RunStopped: (logging.INFO, lambda e: f"{e.task} was stopped after {e.seconds:.1f} s: {e.why}"),
     ev.RunLingers: (logging.WARNING, lambda e: f"{e.task} did not end within grace and lingers, run {e.run_id}"),
-    ev.RunLost: (logging.WARNING, lambda e: f"{e.task}{_slot(e.slot)} was lost: its worker died, run {e.run_id}"),
+    ev.RunLost: (
+        logging.WARNING,
+        lambda e: (
+            f"{e.task}{_slot(e.slot)} was lost: its worker died, run {e.run_id}{'; it runs again' if e.again else ''}"
+        ),
+    ),
 }

@@ -31,6 +31,13 @@ class Schedule(Protocol):
     def runs_when_first_seen(self) -> bool:
         """Whether a task never seen before runs its current slot at once."""
 
+    @property
+    def set_back_after(self) -> int:
+        """How far, in microseconds, the clock may lie behind the last slot before it counts as set back for good.
+
+        Until then nothing is due, so that no slot runs twice; from then on the schedule goes on.
+        """
+
     def next_after(self, instant: int) -> int | None:
         """The first slot later than ``instant``; ``None``: there is none any more."""
 

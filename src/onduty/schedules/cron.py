@@ -40,6 +40,7 @@ class Cron:
     line: str = field(compare=False)
     zone: tzinfo
     runs_when_first_seen: ClassVar[bool] = False
+    set_back_after: ClassVar[int] = 25 * 3600 * SECOND  # more than a zone's clocks ever change
 
     _meaning: Meaning
     _is_fixed: bool

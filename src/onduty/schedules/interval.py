@@ -58,6 +58,10 @@ class Interval(_Grid):
         offset = f", offset {_seconds(self.offset_us)} s" if self.offset_us else ""
         return f"every {_seconds(self.every_us)} s{offset}"
 
+    @property
+    def set_back_after(self) -> int:
+        return max(60 * SECOND, self.every_us)
+
     def next_after(self, instant: int) -> int:
         return self.latest(instant) + self.every_us
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from typing import ClassVar
 
-from onduty.clock import to_datetime, to_micros
+from onduty.clock import SECOND, to_datetime, to_micros
 from onduty.errors import DeclarationError
 from onduty.schedules import Slots
 from onduty.schedules.interval import shown
@@ -24,6 +24,7 @@ class At:
     instant: int
     zone: tzinfo = field(compare=False)
     runs_when_first_seen: ClassVar[bool] = False
+    set_back_after: ClassVar[int] = 25 * 3600 * SECOND  # more than a zone's clocks ever change
 
     def __init__(self, instant: datetime) -> None:
         """``instant`` must be aware; its own time zone is the one ``ctx.slot`` is shown in.

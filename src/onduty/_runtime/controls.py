@@ -1,0 +1,129 @@
+"""What others have asked for, brought from the journal to the desk.
+
+Requests (run this, cancel that) are taken in the order in which they were written, and leave the journal in the
+transaction that makes them runs. Pauses and dynamic schedules are levels: whatever they are now is how it shall be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onduty import events as ev
+from onduty._runtime.desk import Desk
+from onduty._runtime.lanes import Lane, lane_name
+from onduty._runtime.term import Term
+from onduty.clock import Clock
+from onduty.events import Events
+from onduty.journal import Answered, Dynamic, Mark, Request
+
+MOST_AT_ONCE = 200
+
+
+class Controls:
+    """``lane_for`` makes the lane of a dynamic schedule, or says ``None`` where this code does not know its task."""
+
+    def __init__(
+        self,
+        term: Term,
+        lanes: dict[str, Lane],
+        desk: Desk,
+        clock: Clock,
+        events: Events,
+        lane_for: Callable[[Dynamic], Lane | None],
+    ) -> None:
+        self._term = term
+        self._lanes = lanes
+        self._desk = desk
+        self._clock = clock
+        self._events = events
+        self._lane_for = lane_for
+        self._revision: int | None = None
+        self._dynamic: dict[str, Dynamic] = {}
+
+    def open(self) -> None:
+        """The levels with which the term begins: lanes are made and marked as paused. Raises ``StoreUnavailable``."""
+        journal = self._term.journal
+        paused = journal.paused()
+        for dynamic in journal.schedules():
+            self._adopt(dynamic)
+        for lane in self._lanes.values():
+            lane.paused = self._is_paused(lane, paused)
+            if lane.paused:
+                self._events.emit(ev.TaskPaused(self._clock.now(), self._term.app, lane.task, lane.key))
+
+    def look(self) -> bool:
+        """Bring the desk in line, if anything was written since the last look. Raises ``StoreUnavailable``.
+
+        ``True``: there is more to take than is taken at once; look again when these have become runs.
+        """
+        journal = self._term.journal
+        revision = journal.revision()
+        if revision == self._revision:
+            return False
+        requests, paused, dynamics = journal.requests(), journal.paused(), journal.schedules()
+        self._plan(dynamics)
+        for lane in list(self._lanes.values()):
+            self._set_paused(lane, self._is_paused(lane, paused))
+        known = [request for request in requests if request.task in self._lanes]
+        for request in known[:MOST_AT_ONCE]:
+            self._take(request)
+        more = len(known) > MOST_AT_ONCE
+        self._revision = None if more else revision
+        return more
+
+    def _take(self, request: Request) -> None:
+        if request.kind == "trigger":
+            self._desk.request(self._desk.requested(request.task, request.kwargs, request.id, request.key))
+            return
+        if request.target is None:
+            self._desk.cancel_all(request.task)
+        else:
+            self._desk.cancel(request.target)
+        self._desk.steps.append((Answered(request.id), "note", None))
+
+    # Levels
+
+    @staticmethod
+    def _is_paused(lane: Lane, paused: dict[tuple[str, str], int]) -> bool:
+        return (lane.task, "") in paused or (lane.task, lane.key) in paused
+
+    def _set_paused(self, lane: Lane, paused: bool) -> None:
+        if paused == lane.paused:
+            return
+        facts = (self._clock.now(), self._term.app, lane.task, lane.key)
+        if paused:
+            self._desk.pause(lane)
+            self._events.emit(ev.TaskPaused(*facts))
+        else:
+            self._desk.resume(lane)
+            self._events.emit(ev.TaskResumed(*facts))
+
+    def _adopt(self, dynamic: Dynamic) -> Lane | None:
+        made = self._lane_for(dynamic)
+        if made is None:
+            return None
+        self._dynamic[made.name] = dynamic
+        lane = self._lanes.setdefault(made.name, made)
+        lane.schedule, lane.kwargs = made.schedule, made.kwargs
+        return lane
+
+    def _plan(self, dynamics: list[Dynamic]) -> None:
+        """Put new and changed schedules on the agenda, and take off those that are gone."""
+        wanted = {lane_name(one.task, one.key): one for one in dynamics}
+        for name in [name for name in self._dynamic if name not in wanted]:
+            del self._dynamic[name]
+            self._desk.agenda.remove(name)
+            lane = self._lanes[name]
+            lane.schedule = None
+            if not lane.in_progress and not lane.waiting:
+                del self._lanes[name]
+        changed = {name: one for name, one in wanted.items() if self._dynamic.get(name) != one}
+        if not changed:
+            return
+        marks = self._term.journal.marks()
+        for name, dynamic in changed.items():
+            mark = self._desk.agenda.remove(name)
+            adopted = self._adopt(dynamic)
+            if adopted is not None:
+                known = marks.get((dynamic.task, dynamic.key))
+                self._desk.plan(adopted, known if mark is None else Mark(mark, known.plan if known else None))

@@ -1,0 +1,317 @@
+"""What other processes ask of the leader: by rows in the journal and a ring, never by talking to it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from onduty import Context, Outcome
+from onduty.clock import SECOND
+from onduty.events import TaskPaused, TaskResumed
+from onduty.journal import Dynamic, Request
+from support.stage import Stage, tick
+from support.waiting import eventually
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    for scheduler in stage.schedulers:
+        scheduler.close("the test is over", 0)
+        eventually(lambda scheduler=scheduler: scheduler.is_over)
+
+
+def trigger(stage: Stage, task: str, key: str | None = None, **kwargs: Any) -> str:
+    wanted = Request(f"ask-{next(_numbers)}", "trigger", task, stage.clock.now(), json.dumps(kwargs), key)
+    return stage.ask(wanted)
+
+
+def cancel(stage: Stage, task: str, target: str | None = None) -> None:
+    stage.ask(Request(f"ask-{next(_numbers)}", "cancel", task, stage.clock.now(), target=target))
+
+
+def ended(stage: Stage, run_id: str) -> Outcome | None:
+    record = stage.journal.get(run_id)
+    return record.outcome if record else None
+
+
+def test_triggers_queue_in_order_and_each_runs_once(stage: Stage) -> None:
+    """However many come at once, and with the arguments that came with each."""
+    seen: list[int] = []
+
+    @stage.duty.task
+    def export(number: int) -> int:
+        seen.append(number)
+        return number * 2
+
+    stage.begin()
+    ids = [trigger(stage, "export", number=number) for number in range(450)]
+    eventually(lambda: ended(stage, ids[-1]))
+
+    assert seen == list(range(450))
+    record = stage.journal.get(ids[7])
+    assert record is not None
+    assert (record.outcome, record.result, json.loads(record.kwargs)) == (Outcome.SUCCEEDED, "14", {"number": 7})
+    assert stage.journal.requests() == []
+
+
+def test_a_request_waits_until_somebody_is_on_duty_and_for_code_that_knows_its_task(stage: Stage) -> None:
+    """It is in the journal, and nobody takes it for another task's."""
+
+    @stage.duty.task
+    def export() -> None: ...
+
+    run_id = trigger(stage, "export")
+    trigger(stage, "of_a_newer_version")
+    stage.begin()
+    eventually(lambda: ended(stage, run_id))
+
+    assert [one.task for one in stage.journal.requests()] == ["of_a_newer_version"]
+
+
+def test_a_request_is_found_without_a_ring(stage: Stage) -> None:
+    """Should the hub be gone: the leader looks each second."""
+
+    @stage.duty.task
+    def export() -> None: ...
+
+    stage.begin()
+    stage.journal.request(Request("unheard", "trigger", "export", stage.clock.now()))
+    tick(stage, lambda: ended(stage, "unheard"))
+
+
+def test_of_one_key_there_is_one_run_at_a_time(stage: Stage) -> None:
+    """Asked for again while it is queued or running, the answer is that very run; later there is a new one."""
+    go = threading.Event()
+
+    @stage.duty.task
+    def export() -> None:
+        go.wait(20)
+
+    stage.begin()
+    first = trigger(stage, "export", key="user-3")
+    eventually(lambda: stage.rows("export", None))
+    assert trigger(stage, "export", key="user-3") == first
+    other = trigger(stage, "export", key="user-4")
+    assert other != first
+    assert trigger(stage, "export", key="user-4") == other
+    go.set()
+    eventually(lambda: ended(stage, first) and ended(stage, other))
+
+    assert trigger(stage, "export", key="user-3") != first
+
+
+def test_a_run_can_be_cancelled_while_it_runs_and_while_it_waits(stage: Stage) -> None:
+    """From anywhere, by its id, or all of a task's."""
+    begun: list[str] = []
+
+    @stage.duty.task
+    def export(ctx: Context) -> None:
+        begun.append(ctx.run_id)
+        while ctx.sleep(1):
+            pass
+
+    stage.begin()
+    ids = [trigger(stage, "export") for _ in range(4)]
+    eventually(lambda: begun)
+    cancel(stage, "export", ids[1])
+    eventually(lambda: ended(stage, ids[1]) is Outcome.STOPPED)
+    cancel(stage, "export", ids[0])
+    eventually(lambda: ended(stage, ids[0]) is Outcome.STOPPED and len(begun) == 2)
+    cancel(stage, "export")
+    eventually(lambda: all(ended(stage, one) is Outcome.STOPPED for one in ids))
+
+    assert begun == [ids[0], ids[2]]
+
+
+def test_a_request_and_its_cancellation_are_taken_in_order(stage: Stage) -> None:
+    """Both written while nobody was on duty: it never begins."""
+    begun: list[int] = []
+
+    @stage.duty.task
+    def export() -> None:
+        begun.append(1)
+
+    busy = trigger(stage, "export")
+    unwanted = trigger(stage, "export")
+    cancel(stage, "export", unwanted)
+    stage.begin()
+    eventually(lambda: ended(stage, busy) is Outcome.SUCCEEDED and ended(stage, unwanted) is Outcome.STOPPED)
+
+    assert begun == [1]
+
+
+def test_a_paused_task_is_not_due_and_its_slots_are_told_when_it_goes_on(stage: Stage) -> None:
+    """As one range, skipped; what is triggered meanwhile runs all the same."""
+    stage.hear(TaskPaused)
+    stage.hear(TaskResumed)
+
+    @stage.duty.every(seconds=1)
+    def push() -> None: ...
+
+    stage.begin_until("push", 2)
+    stage.journal.set_paused("push", stage.clock.now())
+    stage.ring()
+    eventually(lambda: [type(one) for one in stage.heard] == [TaskPaused])
+    done = len(stage.rows("push"))
+    stage.clock.advance(10)
+    by_hand = trigger(stage, "push")
+    eventually(lambda: ended(stage, by_hand))
+    stage.clock.advance(10)
+    assert len(stage.rows("push")) <= done + 2, "a run claimed a moment before may still have come"
+
+    stage.journal.set_paused("push", None)
+    stage.ring()
+    tick(stage, lambda: len(stage.rows("push")) >= done + 4)
+    (skipped,) = stage.rows("push", Outcome.SKIPPED)
+    assert skipped.error == "it was paused"
+    assert 18 <= skipped.slots <= 21
+    rows = [row for row in stage.journal.recent("push", 500) if row.slot is not None]
+    first, last = min(row.first_slot or 0 for row in rows), max(row.slot or 0 for row in rows)
+    assert sum(row.slots for row in rows) == (last - first) // SECOND + 1
+
+
+def test_a_pause_outlives_the_term_and_is_said_again(stage: Stage) -> None:
+    """A deploy does not end it; a service that is paused is not begun until it is resumed."""
+    stage.hear(TaskPaused)
+    turns: list[int] = []
+
+    @stage.duty.service
+    def collector(ctx: Context) -> None:
+        turns.append(ctx.term)
+        while ctx.sleep(1):
+            pass
+
+    first = stage.begin()
+    eventually(lambda: turns)
+    stage.journal.set_paused("collector", stage.clock.now())
+    stage.ring()
+    eventually(lambda: stage.rows("collector", Outcome.STOPPED))
+    stage.end(first)
+    second = stage.begin()
+    eventually(lambda: len(stage.heard) == 2)
+    tick(stage, lambda: second.beat > 5)
+    assert len(turns) == 1
+
+    stage.journal.set_paused("collector", None)
+    stage.ring()
+    eventually(lambda: turns == [first._term.number, second._term.number])
+
+
+def test_a_dynamic_schedule_runs_with_its_arguments_and_its_own_state(stage: Stage) -> None:
+    """Two of one task neither wait for nor overlap with each other."""
+    seen: list[tuple[int, int]] = []
+
+    @stage.duty.task
+    def push(ctx: Context, room: int = 0) -> None:
+        ctx.state["count"] = ctx.state.get("count", 0) + 1
+        seen.append((room, ctx.state["count"]))
+
+    stage.begin()
+    for room in (42, 43):
+        spec = json.dumps({"every": 5})
+        dynamic = Dynamic("push", f"room-{room}", spec, json.dumps({"room": room}), stage.clock.now())
+        stage.journal.put_schedule(dynamic)
+    stage.ring()
+    tick(stage, lambda: len(seen) >= 6)
+
+    for room in (42, 43):
+        assert [count for one, count in seen if one == room][:3] == [1, 2, 3]
+    assert {row.schedule for row in stage.rows("push")} == {"room-42", "room-43"}
+    assert json.loads(stage.journal.state("push", "room-42"))["count"] >= 3
+    assert stage.journal.state("push") == "{}"
+
+
+def test_a_dynamic_schedule_survives_the_term_can_be_changed_and_taken_away(stage: Stage) -> None:
+    """Missed slots are caught up as ever; a changed schedule begins anew; once gone it is due no more."""
+    seen: list[str] = []
+
+    @stage.duty.task
+    def push(word: str) -> None:
+        seen.append(word)
+
+    def put(every: int, word: str) -> None:
+        one = Dynamic("push", "k", json.dumps({"every": every}), json.dumps({"word": word}), stage.clock.now())
+        stage.journal.put_schedule(one)
+        stage.ring()
+
+    put(5, "first")
+    before = stage.begin()
+    tick(stage, lambda: len(seen) >= 2)
+    stage.end(before)
+    stage.clock.advance(60)
+    stage.begin()
+    tick(stage, lambda: stage.rows("push", Outcome.MISSED))
+    put(2, "second")
+    tick(stage, lambda: seen.count("second") >= 2)
+    firsts = seen.count("first")
+    assert stage.journal.drop_schedule("push", "k")
+    stage.ring()
+    tick(stage, lambda: len(stage.schedulers[-1].snapshot()["push"].get("schedules", {})) == 0)
+    count = len(seen)
+    stage.clock.advance(30)
+    put(2, "third")
+    tick(stage, lambda: "third" in seen)
+
+    assert seen.count("first") == firsts
+    assert seen[count:].count("second") == 0
+    assert len(stage.rows("push", Outcome.MISSED)) == 1, "what was due while it was gone was due to nobody"
+
+
+def test_what_is_to_succeed_once_is_tried_until_it_has_and_never_again(stage: Stage) -> None:
+    """Per key, over all terms; a failure is tried again by the next leader."""
+    tried: list[int] = []
+
+    @stage.duty.once(key="v7")
+    def migrate(ctx: Context) -> None:
+        tried.append(ctx.term)
+        if len(tried) == 1:
+            raise RuntimeError("the table is locked")
+
+    terms = []
+    for outcome in (Outcome.FAILED, Outcome.SUCCEEDED, Outcome.SUCCEEDED):
+        scheduler = stage.begin()
+        terms.append(scheduler._term.number)
+        eventually(lambda wanted=outcome: stage.rows("migrate", wanted))
+        tick(stage, lambda one=scheduler: one.beat > 3)
+        stage.end(scheduler)
+
+    assert tried == terms[:2]
+
+
+def test_progress_and_log_are_kept_with_the_run_while_it_runs(stage: Stage) -> None:
+    """Another worker can look, within a second; lines of any logger inside the run belong to it."""
+    import logging
+
+    go = threading.Event()
+
+    @stage.duty.task
+    def export(ctx: Context) -> None:
+        ctx.progress(0.5, "half way")
+        ctx.log.warning("looking at %s", "users")
+        logging.getLogger("somebody.else").error("and that too")
+        go.wait(20)
+        ctx.log.warning("done")
+
+    stage.begin()
+    run_id = trigger(stage, "export")
+    tick(stage, lambda: (record := stage.journal.get(run_id)) and record.progress == 0.5)
+    record = stage.journal.get(run_id)
+    assert record is not None
+    assert record.text == "half way"
+    go.set()
+    eventually(lambda: ended(stage, run_id))
+
+    assert [line[1:] for line in json.loads(stage.journal.log(run_id))] == [
+        ["WARNING", "looking at users"],
+        ["ERROR", "and that too"],
+        ["WARNING", "done"],
+    ]

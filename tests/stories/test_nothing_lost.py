@@ -1,0 +1,253 @@
+"""Dead leaders, full disks, clocks set back: afterwards the journal says of every slot what became of it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from onduty import Context, Outcome, RunLost
+from onduty.clock import SECOND
+from onduty.errors import StoreFull
+from onduty.events import JournalFailed, JournalRecovered
+from onduty.journal import Begin, Claim, Entry, RunRecord
+from onduty.journal.memory import MemoryJournal
+from onduty.process import this_process
+from support.stage import Stage, tick
+from support.waiting import eventually
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    stage = Stage()
+    yield stage
+    for scheduler in stage.schedulers:
+        scheduler.close("the test is over", 0)
+        eventually(lambda scheduler=scheduler: scheduler.is_over)
+
+
+def a_dead_worker_was_running(stage: Stage, task: str, *, attempt: int = 1, key: str | None = None) -> str:
+    """Its row is all that is left of it."""
+    me = this_process()
+    stage.journal.open(me._replace(pid=2**22 - 1, started=1))
+    number = stage.journal.begin_term(0, stage.clock.now())
+    claim = Claim("dead", task, None, stage.clock.now(), key=key, once=key is not None)
+    assert stage.journal.write(number, [claim]) == [True]
+    stage.journal.open(me)
+    return claim.run_id
+
+
+def spans(rows: Sequence[RunRecord]) -> list[tuple[int, int]]:
+    return sorted((row.first_slot or 0, row.slot or 0) for row in rows if row.slot is not None)
+
+
+def accounted_for(rows: Sequence[RunRecord], every: int = SECOND) -> bool:
+    """Each slot from the first to the last is in one row, and in no other."""
+    found = spans(rows)
+    return all(after[0] == before[1] + every for before, after in itertools.pairwise(found))
+
+
+def test_a_lost_run_is_run_again_where_that_was_asked_for(stage: Stage) -> None:
+    """Under the new term, as the next attempt of the same run."""
+    stage.hear(RunLost)
+    seen: list[tuple[str, int]] = []
+
+    @stage.duty.task(retry_lost=True)
+    def export(ctx: Context) -> None:
+        seen.append((ctx.run_id, ctx.attempt))
+
+    run_id = a_dead_worker_was_running(stage, "export")
+    stage.begin()
+    eventually(lambda: stage.rows("export"))
+
+    assert seen == [(run_id, 2)]
+    assert [(told.run_id, told.again) for told in stage.heard] == [(run_id, True)]
+
+
+def test_what_its_workers_die_of_is_not_run_for_ever(stage: Stage) -> None:
+    """Three times more, then it is lost."""
+    died: list[int] = []
+
+    @stage.duty.task(retry_lost=True)
+    def export(ctx: Context) -> None:
+        died.append(ctx.attempt)
+
+    a_dead_worker_was_running(stage, "export")
+    me = this_process()
+    stage.journal.open(me._replace(pid=2**22 - 1, started=1))
+    for attempt in (2, 3, 4):
+        number = stage.journal.begin_term(0, stage.clock.now())
+        assert stage.journal.write(number, [Begin("dead", attempt, stage.clock.now())]) == [True]
+    stage.journal.open(me)
+    stage.begin()
+    eventually(lambda: stage.rows("export", Outcome.LOST))
+
+    assert died == []
+    assert stage.rows("export", Outcome.LOST)[0].attempt == 4
+
+
+def test_what_is_to_succeed_once_is_tried_again_when_its_worker_died(stage: Stage) -> None:
+    """Nobody knows how far it came; it has not succeeded."""
+
+    @stage.duty.once(key="v7")
+    def migrate() -> None: ...
+
+    a_dead_worker_was_running(stage, "migrate", key="v7")
+    stage.begin()
+    tick(stage, lambda: stage.rows("migrate"))
+
+    assert len(stage.rows("migrate", Outcome.LOST)) == 1
+
+
+def test_slots_that_the_leader_before_may_have_run_are_lost(stage: Stage) -> None:
+    """It had reserved them when the power went; they get their row, and are not run a second time."""
+
+    @stage.duty.every(seconds=1)
+    def push() -> None: ...
+
+    @stage.duty.every(seconds=1, retry_lost=True)
+    def idempotent() -> None: ...
+
+    stage.end(stage.begin_until("push", 3))
+    died = stage.clock.now()
+    stage.clock.advance(30)
+    stage.begin(lost_until=died + 10 * SECOND)
+    tick(stage, lambda: stage.rows("push", Outcome.MISSED) and stage.rows("idempotent", Outcome.MISSED))
+
+    (lost,) = stage.rows("push", Outcome.LOST)
+    assert lost.slots == 10
+    assert "could not write it down" in (lost.error or "")
+    assert stage.rows("idempotent", Outcome.LOST) == []
+    assert accounted_for(stage.journal.recent("push", 500))
+
+
+class FullAtTimes(MemoryJournal):
+    """As on a disk without room."""
+
+    is_full = False
+
+    def write(self, term: int, entries: Sequence[Entry]) -> list[bool]:
+        if self.is_full:
+            raise StoreFull("database or disk is full")
+        return super().write(term, entries)
+
+
+def test_runs_go_on_while_the_disk_is_full_and_are_written_down_when_there_is_room(stage: Stage) -> None:
+    """The next leader is told in the meantime, in case this one dies before that."""
+    stage.journal = journal = FullAtTimes()
+    journal.open(this_process())
+    stage.hear(JournalFailed)
+    stage.hear(JournalRecovered)
+    runs: list[int] = []
+
+    @stage.duty.every(seconds=1)
+    def push() -> None:
+        runs.append(1)
+
+    scheduler = stage.begin_until("push", 2)
+    journal.is_full = True
+    written = len(stage.rows("push"))
+    count = len(runs)
+    tick(stage, lambda: len(runs) >= count + 5)
+    assert stage.gap
+    assert len(stage.rows("push")) == written
+    assert not scheduler.is_held
+
+    journal.is_full = False
+    tick(stage, lambda: len(stage.rows("push")) >= written + 5)
+    assert not stage.gap
+    assert [type(told) for told in stage.heard] == [JournalFailed, JournalRecovered]
+    assert stage.heard[0].runs_go_on
+    assert accounted_for(stage.journal.recent("push", 500))
+
+
+def test_a_clock_set_back_by_an_hour_silences_nothing_and_repeats_nothing_by_the_calendar(stage: Stage) -> None:
+    """An interval goes on from the new present; a cron line keeps to what it has already run."""
+    stage.clock.advance(3600)
+
+    @stage.duty.every(seconds=1)
+    def push() -> None: ...
+
+    @stage.duty.cron("* * * * *")
+    def report() -> None: ...
+
+    stage.begin_until("report", 1)
+    pushed, reported = len(stage.rows("push")), len(stage.rows("report"))
+    stage.clock.step(-3600)
+    tick(stage, lambda: len(stage.rows("push")) >= pushed + 5)
+    assert stage.rows("push")[-1].slot < stage.rows("push")[0].slot  # type: ignore[operator]
+    later = stage.clock.now() + 180 * SECOND
+    tick(stage, lambda: (stage.rows("push")[-1].slot or 0) > later, seconds=20)
+
+    assert len(stage.rows("report")) == reported
+
+
+def test_a_clock_set_forward_is_a_span_that_was_missed(stage: Stage) -> None:
+    """Suspended or stepped: one run for what passed, no burst."""
+
+    @stage.duty.every(seconds=1)
+    def push() -> None: ...
+
+    stage.begin_until("push", 2)
+    before = len(stage.rows("push"))
+    stage.clock.step(3600)
+    tick(stage, lambda: stage.rows("push", Outcome.MISSED))
+    tick(stage, lambda: len(stage.rows("push")) >= before + 2)
+
+    (missed,) = stage.rows("push", Outcome.MISSED)
+    assert missed.slots > 3500
+    assert accounted_for(stage.journal.recent("push", 500))
+
+
+def test_a_renamed_task_keeps_its_mark_and_its_state(stage: Stage) -> None:
+    """``was=`` names what it was called before."""
+    seen: list[int] = []
+
+    def collect(ctx: Context) -> None:
+        ctx.state["n"] = ctx.state.get("n", 0) + 1
+        seen.append(ctx.state["n"])
+
+    stage.duty.every(seconds=1, name="old")(collect)
+    stage.end(stage.begin_until("old", 2))
+    stage.duty._registry._declared.clear()
+    stage.duty.every(seconds=1, name="new", was="old")(collect)
+    stage.clock.advance(10)
+    stage.begin()
+    tick(stage, lambda: stage.rows("new", Outcome.MISSED))
+    tick(stage, lambda: len(seen) >= 5)
+
+    assert seen == list(range(1, len(seen) + 1))
+    assert stage.journal.recent("old") == []
+    assert accounted_for(stage.journal.recent("new", 500))
+
+
+def test_a_leader_that_wakes_up_late_writes_nothing_under_its_old_term(stage: Stage) -> None:
+    """Stopped and overtaken: what it runs is told to end, its state is refused, its slots stay the other's."""
+    go = threading.Event()
+    refused: list[str] = []
+
+    @stage.duty.task
+    def export(ctx: Context) -> None:
+        go.wait(20)
+        try:
+            ctx.state["who"] = "the old one"
+        except Exception as error:  # noqa: BLE001  # a bare one, as users write
+            refused.append(type(error).__name__)
+            assert not ctx.sleep(1)
+
+    @stage.duty.every(seconds=1)
+    def push() -> None: ...
+
+    old = stage.begin_until("push", 2)
+    old.submit(next(one for one in stage.duty.tasks if one.name == "export"), "{}")
+    eventually(lambda: stage.rows("export", None))
+    stage.begin()
+    go.set()
+    tick(stage, lambda: old.is_over and refused)
+
+    assert old.term_lost
+    assert refused == ["TermLost"]
+    tick(stage, lambda: len(stage.rows("push")) >= 6)
+    assert accounted_for(stage.journal.recent("push", 500))
