@@ -21,10 +21,16 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from onduty.clock import SECOND, Wakeup, to_micros
+
+if TYPE_CHECKING:
+    import asyncio
 
 _START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
@@ -61,17 +67,31 @@ class ManualClock:
 
     def wait(self, wakeup: Wakeup, timeout: float | None) -> bool:
         """Park until ``wakeup`` is set (``True``) or ``timeout`` seconds of this clock have passed (``False``)."""
-        with self._changed:
-            sleeper = _Sleeper(wakeup, self._deadline(timeout))
-            self._sleepers.append(sleeper)
-            self._changed.notify_all()
-        try:
+        with self._asleep(wakeup, timeout) as sleeper:
             while not wakeup.is_set():
                 if sleeper.is_due(self._mono):
                     return False
                 # A nudge between the line above and this one goes unheard; advance() nudges until it is heard.
                 wakeup.wait()
             return True
+
+    async def await_for(self, woken: asyncio.Event, timeout: float) -> None:
+        """The same on an event loop, which goes on: it looks again every millisecond of real time."""
+        import asyncio
+
+        with self._asleep(Wakeup(), timeout) as sleeper:
+            # Whoever moves time knows nothing of this loop, so nobody sets an event of it.
+            while not (woken.is_set() or sleeper.is_due(self._mono)):  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+
+    @contextmanager
+    def _asleep(self, wakeup: Wakeup, timeout: float | None) -> Iterator[_Sleeper]:
+        with self._changed:
+            sleeper = _Sleeper(wakeup, self._deadline(timeout))
+            self._sleepers.append(sleeper)
+            self._changed.notify_all()
+        try:
+            yield sleeper
         finally:
             with self._changed:
                 self._sleepers.remove(sleeper)

@@ -140,7 +140,7 @@ class JournalContract(SchedulesContract, RunsContract, RequestsContract):
         journal.write(term, [claim("a", 10, begin=False)])
 
         assert found(journal, "a").attempt == 0
-        assert journal.write(term, [Begin("a", 1, NOW), Begin("a", 1, NOW)]) == [True, False]
+        assert journal.write(term, [Begin("a", 1, NOW), Begin("a", 1, NOW + 1)]) == [True, False]
         assert journal.write(term, [Begin("a", 3, NOW), Begin("a", 2, NOW)]) == [False, True]
         journal.write(term, [Finish("a", Outcome.SUCCEEDED, NOW)])
         assert journal.write(term, [Begin("a", 3, NOW)]) == [False]

@@ -110,6 +110,17 @@ class RunsContract:
         journal.write(term, [Finish("a", Outcome.FAILED, NOW)])
         assert journal.write(term, [Again("a", 2, NOW, NOW, None)]) == [False]
 
+    def test_a_beginning_whose_answer_was_lost_is_accepted_again(self, journal: Journal) -> None:
+        """Else nobody would begin it: its row says that it runs. Another beginning of that attempt is refused."""
+        term = begun(journal)
+        journal.write(term, [claim("a", 10, begin=False), claim("b", 11), Again("b", 1, NOW, NOW, "no")])
+
+        for begin in (Begin("a", 1, NOW), Begin("b", 2, NOW)):
+            assert journal.write(term, [begin]) == [True]
+            assert journal.write(term, [begin, begin._replace(at=NOW + 1)]) == [True, False]
+        journal.write(term, [Finish("a", Outcome.SUCCEEDED, NOW)])
+        assert journal.write(term, [Begin("a", 1, NOW)]) == [False]
+
     def test_a_run_given_up_while_it_waits_no_longer_waits(self, journal: Journal) -> None:
         """It has ended."""
         term = begun(journal)
