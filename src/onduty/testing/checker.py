@@ -98,9 +98,9 @@ def check_facts(
 ) -> RunReport:
     """Judge a task from outside: by what its runs wrote while they ran, whatever the journal says of it.
 
-    With ``rows`` a slot without a fact may stand there with any outcome but *succeeded*: who was stopped or failed may
-    not have come to write one. And the two must agree: what ran has its row, and what is *succeeded* there ran. A task
-    with ``retries`` may run a slot once for each attempt.
+    With ``rows`` a slot without a fact may stand there, unless as *succeeded*: who failed, was stopped or has not ended
+    may not have come to write one. And the two must agree: what ran has its row, and what is *succeeded* there ran. A
+    task with ``retries`` may run a slot once for each attempt.
     """
     windows = Windows(of, options, timezone, within)
     schedule = windows.schedule
@@ -140,9 +140,7 @@ def check_facts(
 def _compare(by_slot: dict[int, list[Ran]], rows: list[RunRecord]) -> tuple[list[Span], list[str]]:
     """Slots of which no fact need tell, and where the journal and those that ran do not agree."""
     slotted = [(row, row.first_slot, row.slot) for row in rows if row.slot is not None and row.first_slot is not None]
-    excused = [
-        Span(first, last, row.run_id) for row, first, last in slotted if row.outcome not in (None, Outcome.SUCCEEDED)
-    ]
+    excused = [Span(first, last, row.run_id) for row, first, last in slotted if row.outcome is not Outcome.SUCCEEDED]
     # Nobody knows of a lost one whether it ran; a range of them says just that.
     known = sorted(Span(first, last, "") for row, first, last in slotted if row.outcome not in NEVER_RAN)
     wrong = [
