@@ -115,6 +115,17 @@ def test_slots_are_in_doubt_when_their_rows_may_be_missing(boot: str, clean: boo
     me = this_process()._replace(boot="the same")
     last = Tenure(me._replace(boot=boot), 1, 0, clean, reserved_until=50, gap=gap)
 
-    assert policy.lost_until(last, me.boot, 60) == until
-    assert policy.lost_until(last, me.boot, 40) == min(until, 40)
-    assert policy.lost_until(None, me.boot, 60) == 0
+    assert policy.lost_until(last, me.boot, 1, 60) == until
+    assert policy.lost_until(last, me.boot, 1, 40) == min(until, 40)
+    assert policy.lost_until(None, me.boot, 1, 60) == 0
+
+
+def test_a_journal_that_has_not_heard_of_the_last_leader_lacks_its_rows() -> None:
+    """It is new, or an older copy: what that leader ran is in another file, up to what it had reserved."""
+    me = this_process()
+    last = Tenure(me, 7, 0, clean=True, reserved_until=50)
+
+    assert policy.lost_until(last, me.boot, 6, 60) == 50
+    assert policy.lost_until(last, me.boot, 0, 40) == 40
+    assert policy.lost_until(last, me.boot, 7, 60) == 0
+    assert policy.lost_until(last._replace(reserved_until=0), me.boot, 6, 60) == 60

@@ -222,9 +222,10 @@ class Elector:
         last = self._election.last()
         # Lock and journal may have been deleted together: what this worker has heard of counts too.
         floor = max(last.term if last else 0, self._newest_term, self._sentry.newest_term)
-        number = self._newest_term = self._begin_term(floor)
+        known, number = self._begin_term(floor)
+        self._newest_term = number
         now = self._clock.now()
-        lost_until = policy.lost_until(last, self._me.boot, now)
+        lost_until = policy.lost_until(last, self._me.boot, known, now)
         self._election.began(number, now, lost_until)
         term = Term(
             self._app,
@@ -246,11 +247,12 @@ class Elector:
         scheduler.start()
         return number, scheduler
 
-    def _begin_term(self, floor: int) -> int:
+    def _begin_term(self, floor: int) -> tuple[int, int]:
+        """The newest term that the journal knew, and ours."""
         while True:
             try:
                 self._journal.open(self._me)  # harmless, unless the file was deleted or replaced since
-                return self._journal.begin_term(floor, self._clock.now())
+                return self._journal.term(), self._journal.begin_term(floor, self._clock.now())
             except JournalDamaged as error:
                 self._set_aside(error)  # each time something less is in the way: old logs, then a file
 

@@ -117,13 +117,13 @@ class Worker(Process):
         last = self.election.last()
         floor = max(last.term if last else 0, self.newest_term)
         try:
-            number = self._begin_term(floor)
+            known, number = self._begin_term(floor)
         except JournalDamaged as error:
             self.journal.set_aside(error.kind)
-            number = self._begin_term(floor)
+            known, number = self._begin_term(floor)
         self.newest_term = number
         now = self.clock.now()
-        until = policy.lost_until(last, self.me.boot, now)
+        until = policy.lost_until(last, self.me.boot, known, now)
         self.election.began(number, now, until)
         term = Term(
             "simulated",
@@ -144,9 +144,9 @@ class Worker(Process):
         self._turn_in(0.0001)
         self.later(policy.RENEW_EVERY, self._look)
 
-    def _begin_term(self, floor: int) -> int:
+    def _begin_term(self, floor: int) -> tuple[int, int]:
         self.journal.open(self.me)
-        return self.journal.begin_term(floor, self.clock.now())
+        return self.journal.term(), self.journal.begin_term(floor, self.clock.now())
 
     def _reserve(self, gap: bool) -> None:
         self.election.reserve(self.clock.now() + RESERVE, gap)
