@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -207,3 +209,25 @@ def _copy(path: Path, copy: Path, how: str) -> None:
                 source.backup(target)
         else:
             source.execute("vacuum into ?", (str(copy),))
+
+
+def test_an_older_copy_put_in_its_place_ends_the_term(journal: SqliteJournal, path: Path, tmp_path: Path) -> None:
+    """It knows the term, but not what was written in it since: a slot could vanish, or be claimed twice."""
+    term = journal.begin_term(0, NOW)
+    journal.write(term, [Claim("a", "task", 1, NOW)])
+    journal.close()
+    shutil.copyfile(path, tmp_path / "backup")
+    journal.open(this_process())
+    journal.write(term, [Claim("b", "task", 2, NOW)])
+    journal.close()
+    os.replace(tmp_path / "backup", path)
+
+    journal.open(this_process())
+    assert journal.term() == term
+    with pytest.raises(TermLost):
+        journal.write(term, [Claim("c", "task", 3, NOW), Finish("a", Outcome.SUCCEEDED, NOW)])
+    with pytest.raises(TermLost):
+        journal.set_state(term, "task", "{}")
+
+    assert journal.marks() == {("task", ""): Mark(1, None)}
+    assert journal.write(journal.begin_term(0, NOW), [Claim("c", "task", 3, NOW)]) == [True]
