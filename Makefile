@@ -28,7 +28,7 @@ check: setup-dev ## Look at format, lint and types without running anything
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
 
-bench: setup-dev setup-bench ## Run the benchmarks (ARGS=--list: which there are)
+bench: setup-bench ## Run the benchmarks (ARGS=--list: which there are)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 simulate: setup-dev ## Play SEEDS (20000) stories of workers that crash, stop and come back, in simulated time
@@ -48,4 +48,5 @@ setup-browser:
 	@tools/debian.sh browser
 
 setup-bench:
+	@tools/setup.sh bench
 	@tools/debian.sh bench

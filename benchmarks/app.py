@@ -5,16 +5,22 @@ waits in a blocking ``flock`` and, once it has it, is "the leader": the least th
 imports onduty too, so that its workers have the same memory to be freed when they are killed.
 
 ``BENCH_TASKS``: how many tasks of 60 s there are. ``BENCH_BURN``: seconds of CPU that a task of 100 ms burns.
+``BENCH_ECHO``: a view triggers a task. ``BENCH_GRID``: seconds between the slots of a task that tells of each run.
 """
 
 from __future__ import annotations
 
 import os
+import time
+from typing import TYPE_CHECKING
 
 from flask import Flask
 
 from benchmarks.bell import ring
 from benchmarks.burning import EVERY, burn
+
+if TYPE_CHECKING:
+    from onduty import Context, OnDuty
 
 SIDE = os.environ["BENCH_SIDE"]
 app = Flask(__name__)
@@ -26,14 +32,19 @@ def index() -> str:
 
 
 def with_onduty() -> None:
-    from onduty import Context, OnDuty
+    from onduty import OnDuty
     from onduty.events import TermBegan, TermEnded, WorkerReady
 
     duty = OnDuty(app, dir=os.environ["BENCH_DIR"])
     duty.on(WorkerReady)(lambda event: ring("ready"))
     duty.on(TermBegan)(lambda event: ring("term", number=event.term))
     duty.on(TermEnded)(lambda event: ring("end", number=event.term))
+    declare(duty)
+    declare_what_tells(duty)
 
+
+def declare(duty: OnDuty) -> None:
+    """What the environment asks for."""
     if "BENCH_SERVICE" in os.environ:
 
         @duty.service
@@ -52,6 +63,28 @@ def with_onduty() -> None:
         @duty.every(seconds=EVERY)
         def busy() -> None:
             burn(seconds)
+
+
+def declare_what_tells(duty: OnDuty) -> None:
+    """Tasks whose runs ring."""
+    if "BENCH_ECHO" in os.environ:
+
+        @duty.task
+        def echo() -> None:
+            ring("echo")
+
+        @app.get("/trigger")
+        def trigger() -> str:
+            since = time.monotonic_ns()
+            echo.trigger()
+            ring("asked", since=since)
+            return "asked"
+
+    if "BENCH_GRID" in os.environ:
+
+        @duty.every(seconds=float(os.environ["BENCH_GRID"]))
+        def slot() -> None:
+            ring("slot")
 
 
 def with_flock() -> None:

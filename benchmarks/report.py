@@ -13,7 +13,18 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-_PACKAGES = ("onduty", "flask", "gunicorn", "gevent", "apscheduler", "flask-socketio", "python-socketio", "redis")
+_PACKAGES = (
+    "onduty",
+    "flask",
+    "gunicorn",
+    "gevent",
+    "apscheduler",
+    "huey",
+    "dbos",
+    "flask-socketio",
+    "python-socketio",
+    "redis",
+)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes .venv fit for one of our extras: tools/setup.sh demo|dev
+# Makes .venv fit for one of our extras: tools/setup.sh demo|dev|bench
 #
 # Works on a bare machine with python3 and make; says what it will install before it does, and returns at once when
 # nothing has changed since. A .venv that is broken, moved, or made by another Python is made anew.
@@ -14,8 +14,9 @@ fail() { say "$@"; exit 1; }
 
 case $extra in
     demo) what="what the demo needs: Flask-SocketIO, gunicorn with gevent, psutil (about 12 MB to download)" ;;
-    dev) what="what tests, checks and benchmarks need: the web servers, pytest, mypy, pyright with its node (about 110 MB to download)" ;;
-    *) fail "usage: tools/setup.sh demo|dev" ;;
+    dev) what="what tests and checks need: the web servers, pytest, mypy, pyright with its node (about 110 MB to download)" ;;
+    bench) what="what tests and checks need, and what the benchmarks compare with: APScheduler, DBOS, Huey (about 130 MB to download)" ;;
+    *) fail "usage: tools/setup.sh demo|dev|bench" ;;
 esac
 
 # ---- which Python
@@ -41,8 +42,12 @@ fi
 key="$(cat pyproject.toml constraints.txt package-lock.json | cksum) $wanted"
 holds() { [ "$(cat "$venv/.stamp-$1" 2>/dev/null)" = "$key" ]; }
 if [ "$present" = "$wanted" ] && [ -d node_modules/socket.io-client ]; then
-    # dev holds all of demo
-    if holds "$extra" || holds dev; then exit 0; fi
+    # each of the three holds all of those before it
+    case $extra in
+        demo) if holds demo || holds dev || holds bench; then exit 0; fi ;;
+        dev) if holds dev || holds bench; then exit 0; fi ;;
+        bench) if holds bench; then exit 0; fi ;;
+    esac
 fi
 
 # ---- what will be done
@@ -57,7 +62,7 @@ case $present in
     *) say "  - a new virtual environment in .venv, with Python ${wanted%% *}: the one that is there has Python $present" ;;
 esac
 say "  - into it: onduty itself, from this folder, and $what"
-if [ "$extra" = dev ]; then
+if [ "$extra" != demo ]; then
     npm=pyright by="the npm that pyright's node brings"
 elif npm --version 2>/dev/null | grep -qE '^([7-9]|[1-9][0-9])[.]'; then # older ones can't read our package-lock.json
     npm=here by="npm"

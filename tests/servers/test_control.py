@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import threading
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
+from support.asking import by_a_standby, each_once, ended, triggers, want
 from support.once_site import OnceSite, children
-from support.processes import ask
 from support.waiting import eventually
 
 KINDS = [("gthread", []), ("gevent", ["--preload"])]
@@ -22,22 +18,6 @@ KINDS = [("gthread", []), ("gevent", ["--preload"])]
 @pytest.fixture
 def site(tmp_path: Path) -> OnceSite:
     return OnceSite(tmp_path)
-
-
-def want(site: OnceSite, what: str, **query: Any) -> dict[str, Any]:
-    """What a client gets, from whichever worker."""
-    answer: dict[str, Any] = json.loads(ask(site.port, f"/ask/{what}?{urlencode(query)}")[1])
-    return answer
-
-
-def by_a_standby(site: OnceSite, what: str, **query: Any) -> dict[str, Any]:
-    """The same, asked until a worker that is not on duty has answered."""
-    return eventually(lambda: None if (found := want(site, what, **query))["leading"] else found, what="a standby")
-
-
-def ended(site: OnceSite, run_id: str) -> bool:
-    found = want(site, "run", id=run_id)["answer"]
-    return bool(found) and found[0] not in ("queued", "running")
 
 
 @pytest.mark.parametrize(("kind", "options"), KINDS, ids=["gthread", "gevent"])
@@ -75,40 +55,19 @@ def test_every_worker_may_ask(site: OnceSite, kind: str, options: list[str]) -> 
 @pytest.mark.parametrize(("kind", "options"), KINDS, ids=["gthread", "gevent"])
 def test_requests_survive_a_leader_that_dies_in_mid_request(site: OnceSite, kind: str, options: list[str]) -> None:
     """Asked for while leaders are killed: each runs once, or its row says that its worker died in it."""
-    ids: list[str] = []
-    over = threading.Event()
-
-    def client(first: int) -> None:
-        number = first
-        while not over.is_set():
-            number += 10
-            try:
-                ids.append(want(site, "trigger", number=number)["answer"])
-            except (OSError, ValueError):
-                pass  # the worker that was asked died before it could answer; it may have asked all the same
-
     with site.gunicorn(kind, *options, workers=3) as server:
         killed = [site.leads()]
-        clients = [threading.Thread(target=client, args=(first,)) for first in range(2)]
-        for one in clients:
-            one.start()
-        for round_ in range(5):
-            eventually(lambda least=30 * (round_ + 1): len(ids) > least, 20, what="more requests")
-            os.kill(killed[-1], signal.SIGKILL)
-            killed.append(site.leads(but=killed))
-            eventually(lambda: len(children(server)) == 3, 20, what="three workers")
-        over.set()
-        for one in clients:
-            one.join()
+        with triggers(site) as ids:
+            for round_ in range(5):
+                eventually(lambda least=30 * (round_ + 1): len(ids) > least, 20, what="more requests")
+                os.kill(killed[-1], signal.SIGKILL)
+                killed.append(site.leads(but=killed))
+                eventually(lambda: len(children(server)) == 3, 20, what="three workers")
         eventually(lambda: all(ended(site, run_id) for run_id in ids), 30, what="all have ended")
         server.signal(signal.SIGTERM)
         server.wait(40)
 
-    ran = [fact["run"] for fact in site.facts("export")]
-    assert len(ran) == len(set(ran)), "one run twice"
-    outcomes = {row.run_id: row.outcome.value for row in site.rows("export") if row.outcome}
-    assert {outcomes[run_id] for run_id in ids} <= {"succeeded", "lost"}
-    assert [one for one in ids if outcomes[one] == "succeeded" and one not in ran] == []
+    each_once(site, ids, "lost")
     site.check()
 
 

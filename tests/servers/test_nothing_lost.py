@@ -7,14 +7,14 @@ import os
 import random
 import signal
 import sqlite3
-import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from onduty.journal import Outcome
+from support.disks import small_disk
 from support.once_site import OnceSite, children
 from support.processes import Running
 from support.waiting import eventually
@@ -28,11 +28,6 @@ def site(tmp_path: Path) -> OnceSite:
 def end(server: Running) -> None:
     server.signal(signal.SIGTERM)
     server.wait(40)
-
-
-def journal_of(site: OnceSite) -> Path:
-    (file,) = site.duty_folder.glob("*/journal.sqlite3")
-    return file
 
 
 def never_twice(site: OnceSite) -> None:
@@ -100,7 +95,7 @@ def test_a_damaged_journal_is_set_aside_and_work_goes_on(site: OnceSite, damage:
     with site.gunicorn("gthread", workers=2) as server:
         site.leads()
         site.is_ready(2)
-        file = journal_of(site)
+        file = site.journal
         for number in range(1, 3):
             term = site.goes_on("beat")["term"]
             damage(file)
@@ -117,23 +112,6 @@ def test_a_damaged_journal_is_set_aside_and_work_goes_on(site: OnceSite, damage:
     aside = {one.name.split(".")[-1].split("-")[0] for one in file.parent.glob("journal.sqlite3.*-*")}
     assert words <= aside
     never_twice(site)
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[None]:
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size},mode=700", "onduty-test", str(folder)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode and "CI" not in os.environ:
-        pytest.skip("only root may mount a small disk")
-    assert mounted.returncode == 0, mounted.stderr
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def fill(file: Path) -> None:
@@ -185,7 +163,7 @@ def test_a_journal_held_by_another_process_costs_time_and_no_slot(site: OnceSite
     """A backup with an open transaction, for longer than the leader waits at a time."""
     with site.gunicorn("gthread", workers=2) as server:
         leader = site.leads()
-        with contextlib.closing(sqlite3.connect(journal_of(site), isolation_level=None)) as backup:
+        with contextlib.closing(sqlite3.connect(site.journal, isolation_level=None)) as backup:
             backup.execute("begin immediate")
             eventually(lambda: "tasks are held" in server.output(), 30, what="it is said")
             site.goes_on("beat", pid=leader)
@@ -201,7 +179,7 @@ def test_an_older_copy_put_back_reopens_no_slot_that_it_knows(site: OnceSite) ->
     with site.gunicorn("gthread", workers=2) as server:
         site.leads()
         site.all_goes_on()
-        file = journal_of(site)
+        file = site.journal
         copy = file.with_name("copy")
         with contextlib.closing(sqlite3.connect(file)) as source, contextlib.closing(sqlite3.connect(copy)) as target:
             source.backup(target)

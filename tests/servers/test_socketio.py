@@ -157,7 +157,7 @@ def test_a_frozen_worker_holds_nobody_else_up(server: SioSite, many: Clients) ->
     """
     many.open(16)
     owners = many.owners()
-    frozen = owners[0]
+    frozen = min(set(owners), key=owners.count)  # on a busy machine one may have accepted nearly all of them
     awake = [number for number, owner in enumerate(owners) if owner != frozen]
     other = next(pid for pid in server.pids() if pid != frozen)
     session = eventually(lambda: (one := Session(server)).sid and one, 5)

@@ -23,9 +23,13 @@ TAUGHT = {
     460: "a retry that could not be handed over any more left a row that ran for ever",
     981: "a start without an answer, in a term that was lost, left a row that ran for ever",
     1434: "outcomes left to be written to a damaged journal kept all workers from leading",
+    2097: "an attempt came back while it wrote its state, and its next one with it",
     2139: "on a full disk a retry was begun, and once more by the next leader",
+    3870: "a lock lost under a leader in another container made its runs lost at once",
+    4478: "a lost run that waited for its turn and was cancelled ran for ever",
     5040: "what lingered of a dropped schedule did not count when it was made again",
     7922: "a power cut just after a leader had let go took rows, and no slot was in doubt",
+    8175: "what can't be seen was waited for by a clock that had been set back",
     8566: "a retry of an earlier term waited for a clock that had been set back",
 }
 

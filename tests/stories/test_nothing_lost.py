@@ -12,7 +12,7 @@ from onduty import Context, Outcome, RunLost
 from onduty.clock import SECOND
 from onduty.errors import StoreFull
 from onduty.events import JournalFailed, JournalRecovered
-from onduty.journal import Begin, Claim, Entry, RunRecord
+from onduty.journal import Begin, Claim, Entry, Request, RunRecord
 from onduty.journal.memory import MemoryJournal
 from onduty.process import this_process
 from support.stage import Stage, tick
@@ -28,12 +28,12 @@ def stage() -> Iterator[Stage]:
         eventually(lambda scheduler=scheduler: scheduler.is_over)
 
 
-def a_dead_worker_was_running(stage: Stage, task: str, *, attempt: int = 1, key: str | None = None) -> str:
+def a_dead_worker_was_running(stage: Stage, task: str, *, key: str | None = None, run_id: str = "dead") -> str:
     """Its row is all that is left of it."""
     me = this_process()
     stage.journal.open(me._replace(pid=2**22 - 1, started=1))
     number = stage.journal.begin_term(0, stage.clock.now())
-    claim = Claim("dead", task, None, stage.clock.now(), key=key, once=key is not None)
+    claim = Claim(run_id, task, None, stage.clock.now(), key=key, once=key is not None)
     assert stage.journal.write(number, [claim]) == [True]
     stage.journal.open(me)
     return claim.run_id
@@ -64,6 +64,27 @@ def test_a_lost_run_is_run_again_where_that_was_asked_for(stage: Stage) -> None:
 
     assert seen == [(run_id, 2)]
     assert [(told.run_id, told.again) for told in stage.heard] == [(run_id, True)]
+
+
+def test_a_lost_run_that_waits_for_its_turn_can_be_cancelled(stage: Stage) -> None:
+    """It is lost for good then, and nothing goes on waiting for it."""
+    begun: list[str] = []
+
+    @stage.duty.task(retry_lost=True)
+    def export(ctx: Context) -> None:
+        begun.append(ctx.run_id)
+        while ctx.sleep(1):
+            pass
+
+    for run_id in ("first", "second"):
+        a_dead_worker_was_running(stage, "export", run_id=run_id)
+    stage.begin()
+    eventually(lambda: begun)
+    stage.ask(Request("ask", "cancel", "export", stage.clock.now(), target="second"))
+    eventually(lambda: stage.rows("export", Outcome.LOST))
+
+    assert begun == ["first"]
+    assert [row.run_id for row in stage.rows("export", Outcome.LOST)] == ["second"]
 
 
 def test_what_its_workers_die_of_is_not_run_for_ever(stage: Stage) -> None:

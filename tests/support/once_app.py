@@ -75,9 +75,13 @@ def tock(ctx: Context) -> None:
 
 
 @duty.task
-def export(ctx: Context, number: int, seconds: float = 0.0) -> int:
-    """Asked for by requests, on whichever worker."""
+def export(ctx: Context, number: int, seconds: float = 0.0, deaf: float = 0.0) -> int:
+    """Asked for by requests, on whichever worker. ``deaf``: seconds for which it hears of no end."""
     tell("export", number=number, run=ctx.run_id, term=ctx.term)
+    if deaf:
+        time.sleep(deaf)
+        tell("heard", number=number, run=ctx.run_id)
+        return number * 2
     ctx.log.warning("export %d", number)
     ctx.progress(0.5, "half way")
     if not ctx.sleep(seconds):
@@ -178,7 +182,7 @@ def ask(what: str) -> Response:
     asked = time.monotonic_ns()
     if what == "trigger":
         chosen = export.options(key=given["key"]) if "key" in given else export
-        answer = chosen.trigger(int(given["number"]), float(given.get("seconds", 0))).id
+        answer = chosen.trigger(int(given["number"]), *(float(given.get(one, 0)) for one in ("seconds", "deaf"))).id
     elif what == "run":
         run = duty.get_run(given["id"])
         answer = run and [run.status, run.result, run.progress, [line.text for line in run.log]]

@@ -31,6 +31,11 @@ class OnceSite:
         self.port = free_port()
         self.surroundings = {"PROBE_FOLDER": str(folder), "ONDUTY_DIR": str(self.duty_folder)}
 
+    @property
+    def journal(self) -> Path:
+        (file,) = self.duty_folder.glob("*/journal.sqlite3")
+        return file
+
     def run(self, *command: str, **env: str) -> Running:
         """``python command...`` with the folder in its environment; a context manager."""
         log = self.folder / "output"
@@ -104,8 +109,7 @@ class OnceSite:
 
     def rows(self, task: str | None = None) -> list[RunRecord]:
         """The journal, newest first."""
-        (file,) = self.duty_folder.glob("*/journal.sqlite3")
-        journal = SqliteJournal(file)
+        journal = SqliteJournal(self.journal)
         journal.open(this_process())
         try:
             return journal.recent(task, 100_000)

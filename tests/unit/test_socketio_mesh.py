@@ -110,7 +110,7 @@ def test_who_leaves_is_forgotten_and_who_died_is_swept(join: Join, tmp_path: Pat
 
     assert not (tmp_path / f"bus.{TWO}").exists()
     two, _ = join(TWO)
-    assert set(one.knows()) == {TWO}
+    eventually(lambda: set(one.knows()) == {TWO})
     two.stop()
     eventually(lambda: not one.knows())
 

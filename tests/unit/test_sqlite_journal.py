@@ -23,6 +23,7 @@ from onduty.journal import Begin, Claim, Finish, Lost, Mark, Outcome
 from onduty.journal.sqlite import SqliteJournal
 from onduty.journal.sqlite_file import CHECKPOINT_AFTER
 from onduty.process import this_process
+from support.disks import immutable
 
 NOW = 1_800_000_000_000_000
 
@@ -102,6 +103,22 @@ def test_a_disk_that_became_read_only_is_named(disk: Path) -> None:
 
     with pytest.raises(StoreUnavailable, match=r"journal\.sqlite3.*not mounted read-only"):
         journal.open(this_process())
+
+
+def test_a_file_that_was_opened_while_nobody_could_write_it_is_written_as_soon_as_it_can_be(path: Path) -> None:
+    """SQLite opens it for reading only then, and keeps to that for as long as the connection lives."""
+    with closing(SqliteJournal(path)) as first:
+        first.open(this_process())
+        term = first.begin_term(0, NOW)
+        journal = SqliteJournal(path)
+        with immutable(path, Path(f"{path}-wal")):
+            journal.open(this_process())
+            assert journal.term() == term
+            with pytest.raises(StoreUnavailable, match="readonly"):
+                journal.write(term, [Claim("a", "task", 1, NOW)])
+
+        assert journal.write(term, [Claim("a", "task", 1, NOW)]) == [True]
+        journal.close()
 
 
 def _fill(filler: Path) -> None:

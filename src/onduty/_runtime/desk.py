@@ -1,10 +1,9 @@
 """The scheduler's decisions: what becomes of a due slot, a trigger, a finished run.
 
 Each decision is a :data:`Step`: an entry for the journal, and what to do once it is accepted. The desk reads the clock
-that it is
-given, but no journal and no thread: all of it can be driven by hand. A run is in its lane from the moment it is
-decided, so that the next
-decision in the same batch knows of it; a refused step takes it out again.
+that
+it is given, but no journal and no thread: all of it can be driven by hand. A run is in its lane from the moment it is
+decided, so that the next decision in the same batch knows of it; a refused step takes it out again.
 """
 
 from __future__ import annotations
@@ -171,7 +170,7 @@ class Desk:
                 self._halt(lane.running[run_id], CANCELLED)
             for run in [run for run in lane.waiting if run.run_id == run_id]:
                 lane.waiting.remove(run)
-                self._finish(run, Outcome.STOPPED, CANCELLED)
+                self._drop(run, Outcome.STOPPED, CANCELLED)
 
     def cancel_all(self, task: str) -> None:
         """The same for all runs of a task."""
@@ -302,7 +301,7 @@ class Desk:
             for old in list(lane.running.values()):
                 self._halt(old, REPLACED)
             while lane.waiting:
-                self._finish(lane.waiting.popleft(), Outcome.SKIPPED, REPLACED)
+                self._drop(lane.waiting.popleft(), Outcome.SKIPPED, REPLACED)
         begin = verdict == "start"
         if begin:
             lane.running[run.run_id] = run
@@ -384,6 +383,13 @@ class Desk:
     def _finish(self, run: Execution, outcome: Outcome, error: str | None) -> None:
         ended = run.ended_at or self._clock.now()
         self._note(Finish(run.run_id, outcome, ended, error, run.result))
+
+    def _drop(self, run: Execution, outcome: Outcome, why: str) -> None:
+        """It was taken out of the queue. One that its worker died of was begun there, and stays lost."""
+        if run.attempt > 1:
+            self._note(Lost(run.run_id, self._clock.now()))
+        else:
+            self._finish(run, outcome, why)
 
     def _pass(self, lane: Lane, slots: Slots, outcome: Outcome, why: str | None = None) -> None:
         now, name = self._clock.now(), lane.task

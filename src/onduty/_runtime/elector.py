@@ -234,7 +234,7 @@ class Elector:
             self._journal,
             self._election.still_mine,
             self._me,
-            clean=bool(last and last.clean),
+            may_linger=last is None or last.clean,
             lost_until=lost_until,
             reserve=self._reserve,
         )

@@ -6,9 +6,9 @@
     its process died                   ──▶ lost
     its process lives                  ──▶ lingering: counts as running until it has an outcome or its process dies
 
-A process of another container can't be seen. If the leader before us let go by itself, its runs may linger there, so
-they are
-given ``UNSEEN_FOR`` seconds; if it did not, the kernel took the lock from a dead process, and they are lost.
+A process of another container can't be seen. If the leader before us let go by itself, or nothing is known of it (its
+lock's file was deleted), its runs may linger there, so they are given ``UNSEEN_FOR`` seconds; else the kernel took the
+lock from a dead process, and they are lost.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 from onduty._runtime.lanes import Lane, lane_name
 from onduty._runtime.term import Term
-from onduty.clock import SECOND
 from onduty.journal import RunRecord
 from onduty.process import ProcessId, is_alive
 
@@ -40,19 +39,19 @@ class Recovery:
         self,
         term: Term,
         lanes: Mapping[str, Lane],
-        began: int,
+        began_mono: float,
         is_alive: Callable[[ProcessId], bool | None] = is_alive,
     ) -> None:
         self._term = term
         self._is_alive = is_alive
         self._lanes = lanes
-        self._began = began
+        self._began_mono = began_mono
 
     @property
     def is_watching(self) -> bool:
         return any(lane.foreign for lane in self._lanes.values())
 
-    def look(self, now: int, *, first: bool) -> Found:
+    def look(self, now_mono: float, *, first: bool) -> Found:
         """Sort the unfinished rows; lingering ones go in and out of ``lane.foreign``. Raises ``StoreUnavailable``."""
         found = Found([], [], [])
         lingering: dict[str, set[str]] = {name: set() for name in self._lanes}
@@ -64,7 +63,7 @@ class Recovery:
             if record.attempt == 0 or record.retry_at is not None:
                 if first:
                     found.queued.append((lane, record))
-            elif self._lives(record, now):
+            elif self._lives(record, now_mono):
                 lingering[lane.name].add(record.run_id)
             else:
                 found.lost.append((lane, record))
@@ -78,8 +77,8 @@ class Recovery:
         """Its own, or, when its dynamic schedule is gone, that of its task."""
         return self._lanes.get(lane_name(record.task, record.schedule)) or self._lanes.get(record.task)
 
-    def _lives(self, record: RunRecord, now: int) -> bool:
+    def _lives(self, record: RunRecord, now_mono: float) -> bool:
         alive = self._is_alive(record.process)
         if alive is None:
-            return self._term.clean and now - self._began < UNSEEN_FOR * SECOND
+            return self._term.may_linger and now_mono - self._began_mono < UNSEEN_FOR
         return alive

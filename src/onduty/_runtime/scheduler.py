@@ -81,7 +81,7 @@ class Scheduler:
         self._cancels: deque[str] = deque()
         self._desk = Desk(term, self._lanes, clock, events, self, spread)
         self._books = Books(term, clock, events)
-        self._recovery = Recovery(term, self._lanes, clock.now(), is_alive)
+        self._recovery = Recovery(term, self._lanes, clock.mono(), is_alive)
         self._controls = Controls(term, self._lanes, self._desk, clock, events, lane_for)
         self._is_open = False
         self._is_rung = False
@@ -246,7 +246,7 @@ class Scheduler:
             self._rename(journal.marks())
             marks = journal.marks()
             self._controls.open()
-            found = self._recovery.look(self._clock.now(), first=True)
+            found = self._recovery.look(self._clock.mono(), first=True)
         except JournalDamaged:
             raise
         except StoreUnavailable as error:
@@ -322,7 +322,7 @@ class Scheduler:
             self._ask_journal(self._watch)
 
     def _watch(self) -> None:
-        found = self._recovery.look(self._clock.now(), first=False)
+        found = self._recovery.look(self._clock.mono(), first=False)
         self._tell_lost(found.lost)
         for lane in found.freed:
             self._desk.freed(lane)

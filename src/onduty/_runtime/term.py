@@ -17,7 +17,7 @@ class Term(NamedTuple):
 
     ``holds``: asked before every batch of claims, whether the election is still ours.
     ``keep_runs`` of each task and ``keep_for`` microseconds of history are kept in the journal.
-    ``clean``: the leader before us let go by itself, so runs of its process may still be alive.
+    ``may_linger``: the leader before us let go by itself, or nothing is known of it: its process may live.
     ``lost_until``: slots up to this one may have been run by it without a row.
     ``ahead``: microseconds before its slot at which a run may be claimed, if its task is idle; its thread holds it
     until the slot. So neither the journal nor the change of threads makes it late. A leader that dies in between leaves
@@ -31,7 +31,7 @@ class Term(NamedTuple):
     journal: Journal
     holds: Callable[[], bool]
     me: ProcessId
-    clean: bool = False
+    may_linger: bool = False
     lost_until: int = 0
     reserve: Callable[[bool], None] = lambda gap: None
     keep_runs: int = 1000

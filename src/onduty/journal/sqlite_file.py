@@ -196,6 +196,8 @@ class SqliteFile:
 
     def _write(self, work: Callable[[Session], Answer]) -> Answer:
         session = self._current()
+        if session.is_refused:
+            session = self._connected_anew(session)
         execute = session.cursor.execute
         try:
             execute("begin immediate")
@@ -206,8 +208,16 @@ class SqliteFile:
         except BaseException as error:
             self._roll_back(session)
             if is_of_the_file(error):
+                session.is_refused = "readonly" in str(error)
                 raise explained(self.path, error) from error
             raise
+
+    def _connected_anew(self, old: Session) -> Session:
+        """What SQLite could open for reading only, it never writes; by now it may be able to."""
+        new = self._connect()
+        old.connection.close()
+        self._session = new
+        return new
 
     def _write_by(self, deadline_mono: float, work: Callable[[Session], Answer]) -> Answer:
         session = self._current()

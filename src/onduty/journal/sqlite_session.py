@@ -12,7 +12,7 @@ unprotected: set[tuple[int, int]] = set()
 class Session:
     """A connection and what was learnt through it; that part is emptied whenever a transaction is rolled back."""
 
-    __slots__ = ("commits", "connection", "cursor", "inode", "logs", "own_terms", "pid", "places", "size")
+    __slots__ = ("commits", "connection", "cursor", "inode", "is_refused", "logs", "own_terms", "pid", "places", "size")
 
     def __init__(self, connection: sqlite3.Connection, inode: tuple[int, int], logs: tuple[int, ...]) -> None:
         self.connection = connection
@@ -21,6 +21,7 @@ class Session:
         self.logs = logs
         self.pid = os.getpid()
         self.size = 0  # of the file when it was last looked at: see ``SqliteFile``
+        self.is_refused = False  # it may only read: what SQLite could not open for writing stays so
         self.commits = 0  # since the last checkpoint
         self.own_terms: set[int] = set()
         self.places: dict[tuple[str, str], tuple[int, int]] = {}  # by (task, schedule): see ``sqlite_entries.place``

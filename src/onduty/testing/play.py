@@ -110,7 +110,7 @@ class Play:
         number = journal.begin_term(0, self._clock.now())
         # Nothing is claimed ahead: time is as exact as the test moves it.
         return Term(
-            self._engine.settings.name, number, number, journal, lambda: True, this_process(), clean=True, ahead=0
+            self._engine.settings.name, number, number, journal, lambda: True, this_process(), may_linger=True, ahead=0
         )
 
     def _reserve(self, gap: bool) -> None:

@@ -28,6 +28,8 @@ class Hands(Runner):
         self._runs = runs
         self._wake = wake
         self._told: set[str] = set()
+        self._writing: set[int] = set()
+        """Boxes whose turn it is: whoever wants to write there meanwhile waits, and who writes has not come back."""
         self.in_hand: dict[str, tuple[Execution, bool]] = {}
 
     def start(self, execution: Execution) -> None:
@@ -72,15 +74,19 @@ class Hands(Runner):
         return chance.uniform(1, 9)
 
     def _come_back(self, execution: Execution, fails: bool, *, told: bool = False) -> None:
-        if self.in_hand.get(execution.run_id, (None,))[0] is not execution:
+        if not self._has(execution):
             return
         process = self._process
+        if id(execution.box) in self._writing:
+            process.later(0.01, lambda: self._come_back(execution, fails, told=told))
+            return
         process.crash_point(f"before {execution.run_id} ends")
         error: Exception | None = ValueError("on purpose") if fails and not self._world.is_calm else None
         if not told and self._world.chance(0.1):
             error = self._keep_state(execution) or error
-        if self.in_hand.pop(execution.run_id, None) is None:
+        if not self._has(execution):
             return
+        del self.in_hand[execution.run_id]
         execution.told = execution.told or told
         execution.outcome = judge(execution, error)
         execution.error = str(error) if error else None
@@ -92,10 +98,17 @@ class Hands(Runner):
         self._wake()
         process.crash_point(f"after {execution.run_id} ended")
 
+    def _has(self, execution: Execution) -> bool:
+        """Whether this attempt is still to come back."""
+        return self.in_hand.get(execution.run_id, (None,))[0] is execution
+
     def _keep_state(self, execution: Execution) -> Exception | None:
         execution.note_progress(0.5, "half of it")
+        self._writing.add(id(execution.box))
         try:
             execution.change_state(lambda state: '{"n":1}')
         except (TermLost, StoreUnavailable) as error:
             return error
+        finally:
+            self._writing.discard(id(execution.box))
         return None

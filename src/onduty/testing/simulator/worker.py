@@ -132,7 +132,7 @@ class Worker(Process):
             self.journal,
             self.election.still_mine,
             self.me,
-            clean=bool(last and last.clean),
+            may_linger=last is None or last.clean,
             lost_until=until,
             reserve=self._reserve,
             keep_runs=self.stage.keep_runs,
