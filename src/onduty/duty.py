@@ -266,9 +266,8 @@ class OnDuty:
         journal = self._engine().journal
         if journal is None:
             return None
-        record = journal.get(run_id)
-        task = record.task if record else next((one.task for one in journal.requests() if one.id == run_id), None)
-        return None if task is None else self._run(self._registry.get(task), run_id)
+        known = journal.asked(run_id) or journal.get(run_id)  # in this order, for it may become a run just now
+        return None if known is None else self._run(self._registry.get(known.task), run_id)
 
     def start(self) -> None:
         """Say by hand that this process serves, where no server does."""

@@ -60,14 +60,15 @@ class Controls:
         revision = journal.revision()
         if revision == self._revision:
             return False
-        requests, paused, dynamics = journal.requests(), journal.paused(), journal.schedules()
+        paused, dynamics = journal.paused(), journal.schedules()
         self._plan(dynamics)
         for lane in list(self._lanes.values()):
             self._set_paused(lane, self._is_paused(lane, paused))
-        known = [request for request in requests if request.task in self._lanes]
-        for request in known[:MOST_AT_ONCE]:
+        tasks = {lane.task for lane in self._lanes.values()}
+        requests = journal.requests(tasks, MOST_AT_ONCE + 1)
+        for request in requests[:MOST_AT_ONCE]:
             self._take(request)
-        more = len(known) > MOST_AT_ONCE
+        more = len(requests) > MOST_AT_ONCE
         self._revision = None if more else revision
         return more
 

@@ -11,7 +11,7 @@ Not promised: that the *effect* of a run happens once. A machine can die between
 """
 
 # Annotations are evaluated here, for the reason given in ``entries``.
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -178,8 +178,14 @@ class Journal(Protocol):
         written. Repeating an id is harmless, also after it became a run (for as long as its row is kept).
         """
 
-    def requests(self) -> list[Request]:
-        """Those that no :class:`Claim` and no :class:`Answered` has answered, oldest first."""
+    def requests(self, tasks: Collection[str] | None = None, at_most: int | None = None) -> list[Request]:
+        """Those that no :class:`Claim` and no :class:`Answered` has answered, oldest first.
+
+        Of these ``tasks`` only, and ``at_most`` so many: their cost, and not that of all.
+        """
+
+    def asked(self, request_id: str) -> Request | None:
+        """One of those, by its id."""
 
     def set_paused(self, task: str, at: int | None, schedule: str = "") -> None:
         """Pause a schedule of a task since ``at``; ``None`` resumes it. Pausing what is paused leaves the first."""

@@ -7,7 +7,7 @@ leader knows of nothing that went before.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -72,9 +72,14 @@ class MemoryJournal:
         with self._opened():
             return self._book.request(wanted)
 
-    def requests(self) -> list[Request]:
+    def requests(self, tasks: Collection[str] | None = None, at_most: int | None = None) -> list[Request]:
         with self._opened():
-            return list(self._book.requests.waiting.values())
+            found = (one for one in self._book.requests.waiting.values() if tasks is None or one.task in tasks)
+            return list(islice(found, at_most))
+
+    def asked(self, request_id: str) -> Request | None:
+        with self._opened():
+            return self._book.requests.waiting.get(request_id)
 
     def set_paused(self, task: str, at: int | None, schedule: str = "") -> None:
         with self._opened():

@@ -8,7 +8,7 @@ each); a killed process loses nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from onduty.clock import SECOND
@@ -106,8 +106,11 @@ class SqliteJournal:
     def request(self, wanted: Request) -> str:
         return self._file.write_within(REQUEST_SECONDS, lambda session: asking.request(session, wanted))
 
-    def requests(self) -> list[Request]:
-        return self._file.read(asking.requests)
+    def requests(self, tasks: Collection[str] | None = None, at_most: int | None = None) -> list[Request]:
+        return self._file.read(lambda session: asking.requests(session, tasks, at_most))
+
+    def asked(self, request_id: str) -> Request | None:
+        return self._file.read(lambda session: asking.asked(session, request_id))
 
     def set_paused(self, task: str, at: int | None, schedule: str = "") -> None:
         def work(session: Session) -> None:

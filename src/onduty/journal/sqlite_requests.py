@@ -6,6 +6,9 @@ need not know whether the leader has ever heard of them.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Collection
+
 from onduty.journal import Dynamic, Request
 from onduty.journal.sqlite_session import Session
 
@@ -23,9 +26,20 @@ def request(session: Session, wanted: Request) -> str:
     return wanted.id
 
 
-def requests(session: Session) -> list[Request]:
-    found = session.cursor.execute("select id, kind, task, at, kwargs, key, target from requests order by number")
+def requests(session: Session, tasks: Collection[str] | None, at_most: int | None) -> list[Request]:
+    found = session.cursor.execute(
+        "select id, kind, task, at, kwargs, key, target from requests"
+        " where ?1 is null or task in (select value from json_each(?1)) order by number limit ?2",
+        (None if tasks is None else json.dumps(list(tasks)), -1 if at_most is None else at_most),
+    )
     return [Request(*row) for row in found]
+
+
+def asked(session: Session, request_id: str) -> Request | None:
+    row = session.cursor.execute(
+        "select id, kind, task, at, kwargs, key, target from requests where id = ?", (request_id,)
+    ).fetchone()
+    return Request(*row) if row else None
 
 
 def pause(session: Session, task: str, at: int, schedule: str) -> None:

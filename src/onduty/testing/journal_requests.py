@@ -28,6 +28,10 @@ class RequestsContract:
 
         assert [journal.request(one) for one in wanted] == ["b", "a", "c"]
         assert journal.requests() == wanted
+        assert journal.requests(["task", "new"]) == wanted[:2]
+        assert journal.requests({"other", "task"}, 1) == wanted[:1]
+        assert journal.requests([]) == []
+        assert (journal.asked("a"), journal.asked("d")) == (wanted[1], None)
 
     def test_a_request_becomes_a_run_once(self, journal: Journal) -> None:
         """In one step: the row is there and the request is gone. Asked for again under its id, nothing happens."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +114,12 @@ class Door:
     def request(self, wanted: Request) -> str:
         return str(self._write("request", wanted))
 
-    def requests(self) -> list[Request]:
-        found: list[Request] = self._read("requests")
+    def requests(self, tasks: Collection[str] | None = None, at_most: int | None = None) -> list[Request]:
+        found: list[Request] = self._read("requests", tasks, at_most)
+        return found
+
+    def asked(self, request_id: str) -> Request | None:
+        found: Request | None = self._read("asked", request_id)
         return found
 
     def set_paused(self, task: str, at: int | None, schedule: str = "") -> None:
