@@ -16,6 +16,18 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
+def check_listener(function: Any) -> None:
+    """Raises ``DeclarationError`` unless it can be called with an event, and has done its work when it returns."""
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        raise DeclarationError(f"{function!r} can't listen: give a plain function that takes the event")
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        raise DeclarationError(f"{function!r} can't listen: it is called with one argument, the event") from None
+    except ValueError:
+        pass  # written in C, and says nothing of itself
+
+
 class Call:
     """The signature of one declared function, split into the context and the run's own arguments."""
 

@@ -15,6 +15,7 @@ from onduty import events as ev
 from onduty._runtime import forks
 from onduty._runtime.engine import Engine
 from onduty._runtime.lifecycle import Crew, State, lifecycle
+from onduty.calls import check_listener
 from onduty.clock import SystemClock, to_datetime
 from onduty.config import resolve
 from onduty.context import Context
@@ -207,12 +208,13 @@ class OnDuty:
         """Call the decorated function on each event of that type, in the process where it happens.
 
         Raises:
-            DeclarationError: ``kind`` is not one of the types in ``onduty.events``.
+            DeclarationError: ``kind`` is not one of the types in ``onduty.events``, or the function takes no event.
         """
         if not (isinstance(kind, type) and issubclass(kind, ev.Event)):
             raise DeclarationError(f"on({kind!r}): give a type of event, such as onduty.RunFailed")
 
         def subscribe(listener: Callable[[E], Any]) -> Callable[[E], Any]:
+            check_listener(listener)
             self._events.subscribe(kind, listener)
             return listener
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from onduty import ArgumentError, Context, DuplicateTask, OnDuty, UnknownTask
+from onduty import ArgumentError, Context, DuplicateTask, OnDuty, RunFailed, UnknownTask
 from onduty.calls import Call
 
 
@@ -37,6 +38,9 @@ def looks(ctx: Context) -> None: ...
         (lambda duty: duty.every(plain), "how often.*seconds=5.*above plain"),
         (lambda duty: duty.on("RunFailed")(plain), "RunFailed.*type of event"),
         (lambda duty: duty.on(int)(plain), "int.*type of event"),
+        (lambda duty: duty.on(RunFailed)(lambda: None), "one argument, the event"),
+        (lambda duty: duty.on(RunFailed)(asyncio.sleep), "can't listen.*plain function"),
+        (lambda duty: duty.on(RunFailed)(7), "7.*can't listen"),
         (lambda duty: duty.every(seconds=5, jitter=6)(plain), "jitter=6"),
         (lambda duty: duty.every(seconds=5, timeout=0)(plain), "timeout=0"),
         (lambda duty: duty.every(seconds=5, retries=-1)(plain), "retries=-1"),
