@@ -335,7 +335,6 @@ def test_what_the_engine_does_is_all_right_whatever_happens(
             elif step == "fail":
                 with t.fail_journal(full=much % 2 == 0):
                     t.advance(seconds=much)
-                t.advance(seconds=2)  # what is on account then is written; a leader that goes before leaves half a row
             else:
                 tick.pause()
                 t.advance(seconds=much)
