@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,6 @@ from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
 from support.stage import Stage, tick
 from support.waiting import eventually
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    stage = Stage()
-    yield stage
-    for scheduler in stage.schedulers:
-        scheduler.close("the test is over", 0)
-        eventually(lambda scheduler=scheduler: scheduler.is_over)
 
 
 def test_every_slot_of_an_interval_is_run_once_and_in_order(stage: Stage) -> None:

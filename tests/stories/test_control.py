@@ -5,10 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from onduty import Context, Outcome
 from onduty.clock import SECOND
@@ -18,15 +15,6 @@ from support.stage import Stage, tick
 from support.waiting import eventually
 
 _numbers = itertools.count(1)
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    stage = Stage()
-    yield stage
-    for scheduler in stage.schedulers:
-        scheduler.close("the test is over", 0)
-        eventually(lambda scheduler=scheduler: scheduler.is_over)
 
 
 def trigger(stage: Stage, task: str, key: str | None = None, **kwargs: Any) -> str:

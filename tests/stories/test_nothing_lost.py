@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator, Sequence
-
-import pytest
+from collections.abc import Sequence
 
 from onduty import Context, Outcome, RunLost
 from onduty.clock import SECOND
@@ -17,15 +15,6 @@ from onduty.journal.memory import MemoryJournal
 from onduty.process import this_process
 from support.stage import Stage, tick
 from support.waiting import eventually
-
-
-@pytest.fixture
-def stage() -> Iterator[Stage]:
-    stage = Stage()
-    yield stage
-    for scheduler in stage.schedulers:
-        scheduler.close("the test is over", 0)
-        eventually(lambda scheduler=scheduler: scheduler.is_over)
 
 
 def a_dead_worker_was_running(stage: Stage, task: str, *, key: str | None = None, run_id: str = "dead") -> str:
