@@ -8,7 +8,6 @@ decided, so that the next decision in the same batch knows of it; a refused step
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 from onduty import events as ev
 from onduty._runtime.agenda import Agenda, Due
+from onduty._runtime.alarms import Alarms
 from onduty._runtime.execution import Execution, Keeper
 from onduty._runtime.lanes import Lane
 from onduty._runtime.runner import TIMED_OUT
@@ -81,10 +81,10 @@ class Desk:
         self._keeper = keeper
         self._spread = spread
         self._numbers = count(1)
-        self._alarms: list[tuple[float, int, Callable[[], None]]] = []
         self._retrying: dict[str, tuple[Execution, Outcome, str | None]] = {}
         self._closed = False
         self.agenda = Agenda()
+        self.alarms = Alarms(clock)
         self.steps: list[Step] = []
 
     # What a term begins with
@@ -124,7 +124,7 @@ class Desk:
         else:
             self._note(Lost(record.run_id, self._clock.now()))
             if record.once:
-                self.alarm(ONCE_MORE, lambda: self.run_once(lane))
+                self.alarms.set(ONCE_MORE, lambda: self.run_once(lane))
         return again
 
     def run_once(self, lane: Lane) -> None:
@@ -255,16 +255,6 @@ class Desk:
         if run.triggered and not run.once:
             self._note(Answered(run.run_id))
 
-    # Alarms, on the monotonic clock
-
-    def alarm(self, seconds: float, ring: Callable[[], None]) -> None:
-        heapq.heappush(self._alarms, (self._clock.mono() + seconds, next(self._numbers), ring))
-
-    def ring_alarms(self) -> None:
-        now = self._clock.mono()
-        while self._alarms and self._alarms[0][0] <= now:
-            heapq.heappop(self._alarms)[2]()
-
     def until_next(self, longest: float) -> float:
         """Seconds until something is due, at most ``longest``."""
         slot = self.agenda.next_at()
@@ -272,9 +262,7 @@ class Desk:
             left, ahead = slot - self._clock.now(), self._term.ahead
             # Nearer than that, what could be claimed ahead has been.
             longest = min(longest, (left - ahead if left > ahead else left) / SECOND)
-        if self._alarms:
-            longest = min(longest, self._alarms[0][0] - self._clock.mono())
-        return max(longest, 0.0)
+        return max(self.alarms.until_next(longest), 0.0)
 
     # One step each
 
@@ -339,7 +327,7 @@ class Desk:
         if self._clock.mono() - run.started_mono >= SERVICE_BACKOFF:
             lane.in_a_row = 1
         seconds = min(SERVICE_BACKOFF, _doubled(lane.in_a_row - 1))
-        self.alarm(seconds, lambda: self._start_service(lane))
+        self.alarms.set(seconds, lambda: self._start_service(lane))
         return seconds
 
     def _begin(self, run: Execution) -> None:
@@ -365,7 +353,7 @@ class Desk:
             return
         lane.running[run.run_id] = run
         self._retrying[run.run_id] = (run, outcome, error)
-        self.alarm(seconds, lambda: self._begin(run) if self._retrying.pop(run.run_id, None) else None)
+        self.alarms.set(seconds, lambda: self._begin(run) if self._retrying.pop(run.run_id, None) else None)
 
     def _halt(self, run: Execution, why: str) -> None:
         run.halt(why)

@@ -15,9 +15,9 @@ from typing import Any
 from onduty import events as ev
 from onduty._runtime import capture, forks, policy
 from onduty._runtime.elector import COOL_DOWN, Elector
-from onduty._runtime.execution import Scope, StateBox
+from onduty._runtime.execution import Scope
 from onduty._runtime.hub import ask, ring
-from onduty._runtime.lanes import JournalState, Lane, NoState
+from onduty._runtime.lane_making import LaneMaker
 from onduty._runtime.lifecycle import Lifecycle, State
 from onduty._runtime.runner import Runner
 from onduty._runtime.scheduler import Scheduler
@@ -32,15 +32,13 @@ from onduty.errors import (
     JournalBusy,
     JournalDamaged,
     NotOnDuty,
-    OnDutyError,
     StoreUnavailable,
 )
 from onduty.events import Events
 from onduty.folder import prepare, scope_folder
-from onduty.journal import Dynamic, Journal, Request
+from onduty.journal import Journal, Request
 from onduty.process import ProcessId, this_process
-from onduty.schedules.spec import from_spec
-from onduty.tasks import Declared, Registry, Task
+from onduty.tasks import Declared, Registry
 
 Hire = Callable[[Clock, Callable[[], Scope] | None, Callable[[], Any]], Runner]
 """Makes what runs users' functions, of the engine's clock, scope and event loop."""
@@ -81,6 +79,7 @@ class Engine:
         self._open_election = open_election
         self._scope = scope
         self._is_test = is_test
+        self._lanes = LaneMaker(registry, settings, self._fault)
         self.more: dict[str, Callable[[], Any]] = {}
         """What else belongs to a snapshot, by name."""
         self._forget()
@@ -204,40 +203,11 @@ class Engine:
     def recruit(self, term: Term, hire: Hire = Runner) -> Scheduler:
         """Who does the work of the leader's term."""
         capture.install()
-        lanes = [self._lane(one, self._box(term, one.name)) for one in self._registry if one.chosen.on == "leader"]
-        for lane in lanes:
-            lane.once_key = self._once_key(lane.declared)
         runner = hire(self._clock, self._scope, self._life.loop)
         keep_for = self.settings.keep_days * 86_400 * SECOND
         term = term._replace(keep_runs=self.settings.keep_runs, keep_for=keep_for)
-        return Scheduler(term, lanes, self._clock, self.events, runner, partial(self._dynamic_lane, term))
-
-    def _lane(self, declared: Declared, box: StateBox) -> Lane:
-        schedule = declared.schedule_in(self.settings.timezone) if isinstance(declared, Task) else None
-        return Lane(declared, box, schedule)
-
-    def _dynamic_lane(self, term: Term, dynamic: Dynamic) -> Lane | None:
-        declared = self._registry.find(dynamic.task)
-        if declared is None or declared.chosen.on != "leader":
-            return None  # of a newer or older version of this app
-        try:
-            schedule = from_spec(dynamic.spec, self.settings.timezone)
-        except OnDutyError as error:
-            self._fault(f"the schedule {dynamic.key!r} of {dynamic.task} can't be read here: {error}")
-            return None
-        return Lane(declared, self._box(term, dynamic.task, dynamic.key), schedule, dynamic.key, dynamic.kwargs)
-
-    @staticmethod
-    def _box(term: Term, task: str, key: str = "") -> StateBox:
-        read, write = term.journal.state, term.journal.set_state
-        return JournalState(lambda: read(task, key), lambda text: write(term.number, task, text, key))
-
-    def _once_key(self, declared: Declared) -> str | None:
-        try:
-            return declared.once_key()
-        except Exception as error:  # noqa: BLE001  # it is the user's function; the others are to run all the same
-            self._fault(f"{declared.name} is not run: its once key raised {type(error).__name__}: {error}")
-            return None
+        lanes = self._lanes.of_leader(term)
+        return Scheduler(term, lanes, self._clock, self.events, runner, partial(self._lanes.dynamic, term))
 
     def _reserve(self, election: Election, gap: bool) -> None:
         # With every commit on the disk there are no rows that a power cut could take.
@@ -249,10 +219,9 @@ class Engine:
 
     def recruit_local(self, term: Term, hire: Hire = Runner) -> Scheduler:
         """Who does the work that each worker has for itself."""
-        lanes = [self._lane(one, NoState()) for one in self._registry if one.chosen.on == "every_worker"]
         runner = hire(self._clock, self._scope, self._life.loop)
         self._local_is_over = Wakeup()
-        self._local = Scheduler(term, lanes, self._clock, self.events, runner)
+        self._local = Scheduler(term, self._lanes.of_every_worker(), self._clock, self.events, runner)
         return self._local
 
     def _start_local(self) -> None:

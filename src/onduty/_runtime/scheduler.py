@@ -261,8 +261,8 @@ class Scheduler:
             self._desk.freed(lane)
             self._desk.run_once(lane)
         if self._recovery.is_watching:
-            self._desk.alarm(LOOK_AGAIN, self._look_again)
-        self._desk.alarm(TIDY_EVERY, self._tidy)
+            self._desk.alarms.set(LOOK_AGAIN, self._look_again)
+        self._desk.alarms.set(TIDY_EVERY, self._tidy)
         self._reserve()
         return True
 
@@ -287,7 +287,7 @@ class Scheduler:
         if self._closing is not None:
             self._halt_all(self._closing)
             return
-        desk.ring_alarms()
+        desk.alarms.ring()
         while self._cancels:
             desk.cancel(self._cancels.popleft())
         while self._requests:
@@ -330,7 +330,7 @@ class Scheduler:
     def _look_again(self) -> None:
         self._ask_journal(self._watch)
         if self._books.is_held or self._recovery.is_watching:
-            self._desk.alarm(LOOK_AGAIN, self._look_again)
+            self._desk.alarms.set(LOOK_AGAIN, self._look_again)
 
     def _tidy(self) -> None:
         pruned = 0
@@ -341,7 +341,7 @@ class Scheduler:
 
         self._ask_journal(prune)
         # In small steps: a long one would hold up the runs that are due.
-        self._desk.alarm(TIDY_EVERY / 60 if pruned else TIDY_EVERY, self._tidy)
+        self._desk.alarms.set(TIDY_EVERY / 60 if pruned else TIDY_EVERY, self._tidy)
 
     def _dispel_doubts(self) -> None:
         """Once all slots that the leader before us may have run have been written down as lost, the lock may say so."""
@@ -352,7 +352,7 @@ class Scheduler:
 
     def _reserve(self) -> None:
         self._reserve_now()
-        self._desk.alarm(RESERVE_EVERY, self._reserve)
+        self._desk.alarms.set(RESERVE_EVERY, self._reserve)
 
     def _reserve_now(self) -> None:
         try:
@@ -383,7 +383,7 @@ class Scheduler:
     def _start(self, run: Execution) -> None:
         timeout = run.declared.chosen.timeout
         if timeout is not None:
-            self._desk.alarm(timeout, lambda: self._time_out(run, timeout))
+            self._desk.alarms.set(timeout, lambda: self._time_out(run, timeout))
         if self._closing is not None:
             run.halt(self._closing)
         self._runner.start(run)

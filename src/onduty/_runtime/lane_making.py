@@ -1,0 +1,59 @@
+"""From what was declared to the lanes of a term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from onduty._runtime.execution import StateBox
+from onduty._runtime.lanes import JournalState, Lane, NoState
+from onduty._runtime.term import Term
+from onduty.config import Settings
+from onduty.errors import OnDutyError
+from onduty.journal import Dynamic
+from onduty.schedules.spec import from_spec
+from onduty.tasks import Declared, Registry, Task
+
+
+class LaneMaker:
+    """``fault``: told, in words, what can't be made; all else runs."""
+
+    def __init__(self, registry: Registry, settings: Settings, fault: Callable[[str], None]) -> None:
+        self._registry = registry
+        self._zone = settings.timezone
+        self._fault = fault
+
+    def of_leader(self, term: Term) -> list[Lane]:
+        lanes = [self._lane(one, _box(term, one.name)) for one in self._registry if one.chosen.on == "leader"]
+        for lane in lanes:
+            lane.once_key = self._once_key(lane.declared)
+        return lanes
+
+    def of_every_worker(self) -> list[Lane]:
+        return [self._lane(one, NoState()) for one in self._registry if one.chosen.on == "every_worker"]
+
+    def dynamic(self, term: Term, dynamic: Dynamic) -> Lane | None:
+        """``None``: it is of a newer or older version of this app."""
+        declared = self._registry.find(dynamic.task)
+        if declared is None or declared.chosen.on != "leader":
+            return None
+        try:
+            schedule = from_spec(dynamic.spec, self._zone)
+        except OnDutyError as error:
+            self._fault(f"the schedule {dynamic.key!r} of {dynamic.task} can't be read here: {error}")
+            return None
+        return Lane(declared, _box(term, dynamic.task, dynamic.key), schedule, dynamic.key, dynamic.kwargs)
+
+    def _lane(self, declared: Declared, box: StateBox) -> Lane:
+        return Lane(declared, box, declared.schedule_in(self._zone) if isinstance(declared, Task) else None)
+
+    def _once_key(self, declared: Declared) -> str | None:
+        try:
+            return declared.once_key()
+        except Exception as error:  # noqa: BLE001  # it is the user's function; the others are to run all the same
+            self._fault(f"{declared.name} is not run: its once key raised {type(error).__name__}: {error}")
+            return None
+
+
+def _box(term: Term, task: str, key: str = "") -> StateBox:
+    read, write = term.journal.state, term.journal.set_state
+    return JournalState(lambda: read(task, key), lambda text: write(term.number, task, text, key))
