@@ -124,7 +124,7 @@ class Context:
 
     def progress(self, fraction: float, text: str = "") -> None:
         """Say how far the run is, from 0 to 1; kept with the run within a second."""
-        if not 0 <= fraction <= 1:
+        if not isinstance(fraction, (int, float)) or not 0 <= fraction <= 1:
             raise ArgumentError(f"progress({fraction!r}): give a fraction from 0 to 1")
         self._run.note_progress(float(fraction), str(text))
 
@@ -139,19 +139,28 @@ class Context:
             self._state = State(self._run)
         return self._state
 
+    @state.setter
+    def state(self, value: object) -> None:
+        raise ArgumentError(
+            "ctx.state can't be replaced: set its keys, ctx.state['seen'] = 3, or ctx.state.update(...)"
+        )
+
 
 class State(MutableMapping[str, Any]):
     """A small JSON object that outlives the worker.
 
     An assignment is durable and fenced when it returns: under a lost term it raises ``TermLost``, and from then on the
-    run
-    is stopping. What you read is a copy; assign it back to keep a change. At most 256 KiB of JSON.
+    run is
+    stopping. What you read is a copy; assign it back to keep a change. At most 256 KiB of JSON.
     """
 
     __slots__ = ("_run",)
 
     def __init__(self, run: RunInProgress) -> None:
         self._run = run
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"ctx.state has keys: ctx.state[{name!r}], or ctx.state.get({name!r})")
 
     def _load(self) -> dict[str, Any]:
         loaded: dict[str, Any] = json.loads(self._run.load_state())

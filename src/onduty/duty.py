@@ -351,7 +351,11 @@ class OnDuty:
             journal = engine.journal
             return journal.log(wanted) if journal else "[]"
 
-        return Run(run_id, read, read_log, lambda wanted: engine.cancel(declared, wanted), engine.clock)
+        def is_asked(wanted: str) -> bool:
+            journal = engine.journal
+            return declared.chosen.on == "every_worker" or bool(journal and journal.asked(wanted))
+
+        return Run(run_id, read, read_log, lambda wanted: engine.cancel(declared, wanted), engine.clock, is_asked)
 
     def engine(self) -> Engine:
         """That of the app in whose context the caller is, or of the only app, or of the one that is being tested; for

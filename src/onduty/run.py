@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from onduty.clock import SECOND, Clock, Wakeup, to_datetime
+from onduty.errors import ArgumentError
 from onduty.journal import Outcome, RunRecord
 
 
@@ -29,12 +30,14 @@ class Run:
         read_log: Callable[[str], str],
         cancel: Callable[[str], None],
         clock: Clock,
+        is_asked: Callable[[str], bool] = lambda run_id: True,
     ) -> None:
         self.id = run_id
         self._read = read
         self._read_log = read_log
         self._cancel = cancel
         self._clock = clock
+        self._is_asked = is_asked
 
     @property
     def task(self) -> str | None:
@@ -50,10 +53,11 @@ class Run:
 
     @property
     def status(self) -> str:
-        """*queued*, *running*, or the outcome."""
+        """*queued*, *running*, or the outcome; *unknown*: the journal has forgotten it, or was deleted."""
+        waits = self._is_asked(self.id)  # first, for it may become a run just now
         record = self._read(self.id)
         if record is None:
-            return "queued"
+            return "queued" if waits else "unknown"
         if record.outcome is not None:
             return record.outcome.value
         return "queued" if record.attempt == 0 or record.retry_at is not None else "running"
@@ -100,11 +104,16 @@ class Run:
         return found
 
     def wait(self, timeout: float | None = None) -> Outcome | None:
-        """Return the outcome when it has ended; ``None`` when ``timeout`` seconds were not enough."""
+        """Return the outcome when it has ended, however long that takes, if there is no ``timeout``.
+
+        ``None``: so many seconds were not enough, or the run is *unknown*.
+        """
+        if timeout is not None and not isinstance(timeout, (int, float)):
+            raise ArgumentError(f"wait(timeout={timeout!r}): give seconds")
         deadline = None if timeout is None else self._clock.mono() + timeout
         pause = 0.002
         while (outcome := self.outcome) is None:
-            if deadline is not None and self._clock.mono() >= deadline:
+            if (deadline is not None and self._clock.mono() >= deadline) or self.status == "unknown":
                 return None
             self._clock.wait(Wakeup(), pause)
             pause = min(pause * 1.5, 0.05)

@@ -131,6 +131,8 @@ class Declared:
 
     def runs(self, limit: int = 20) -> list[RunRecord]:
         """The newest rows of the journal, newest first; from any worker."""
+        if not isinstance(limit, int) or limit < 1:
+            raise ArgumentError(f"runs(limit={limit!r}): give how many rows, 1 or more")
         return self.owner.read_runs(self, limit)
 
     def pause(self) -> None:
@@ -252,6 +254,8 @@ class Task(Declared, Generic[P, R_co]):
 
         _name("key", key)
         self._refuse_local("schedule")
+        if kwargs is not None and not isinstance(kwargs, dict):
+            raise ArgumentError(f"schedule(kwargs={kwargs!r}): give the arguments by name, such as {{'user_id': 3}}")
         spec = to_spec(every=every, cron=cron, at=at, timezone=timezone)
         self.owner.put_schedule(self, key, spec, self.call.bind((), kwargs or {}))
 
@@ -328,6 +332,12 @@ class Registry:
             module = getattr(declared.call.function, "__module__", "app").rpartition(".")[2]
             raise DuplicateTask(
                 f'there is a task named {declared.name} already; give one of them name="{module}.{declared.name}"'
+            )
+        was = declared.chosen.was
+        if was is not None and was in (declared.name, *(one.chosen.was for one in self._declared.values())):
+            raise DeclarationError(
+                f"{declared.name} can't have been {was!r}: that is its own name, or another task was that one;"
+                " was= is the name that this function had before, and no other"
             )
         self._declared[declared.name] = declared
 

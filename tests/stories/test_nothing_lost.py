@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from onduty import Context, Outcome, RunLost
 from onduty.clock import SECOND
 from onduty.errors import StoreFull
-from onduty.events import JournalFailed, JournalRecovered
-from onduty.journal import Begin, Claim, Entry, Request, RunRecord
+from onduty.events import JournalFailed, JournalRecovered, RunStopped
+from onduty.journal import Begin, Claim, Entry, Lost, Request, RunRecord
 from onduty.journal.memory import MemoryJournal
 from onduty.process import this_process
 from support.stage import Stage, tick
@@ -56,7 +56,8 @@ def test_a_lost_run_is_run_again_where_that_was_asked_for(stage: Stage) -> None:
 
 
 def test_a_lost_run_that_waits_for_its_turn_can_be_cancelled(stage: Stage) -> None:
-    """It is lost for good then, and nothing goes on waiting for it."""
+    """It never begins again, and its row says so; the other one was not overtaken."""
+    stage.hear(RunStopped)
     begun: list[str] = []
 
     @stage.duty.task(retry_lost=True)
@@ -70,10 +71,35 @@ def test_a_lost_run_that_waits_for_its_turn_can_be_cancelled(stage: Stage) -> No
     stage.begin()
     eventually(lambda: begun)
     stage.ask(Request("ask", "cancel", "export", stage.clock.now(), target="second"))
-    eventually(lambda: stage.rows("export", Outcome.LOST))
+    eventually(lambda: stage.rows("export", Outcome.STOPPED))
 
     assert begun == ["first"]
-    assert [row.run_id for row in stage.rows("export", Outcome.LOST)] == ["second"]
+    assert [row.run_id for row in stage.rows("export", Outcome.STOPPED)] == ["second"]
+    assert [(told.run_id, told.why) for told in stage.heard] == [("second", "it was cancelled")]
+
+
+def test_a_lost_run_comes_before_what_was_never_begun_and_is_told_once(stage: Stage) -> None:
+    """However often leaders change before it gets its turn: until then it is queued."""
+    stage.hear(RunLost)
+    begun: list[str] = []
+
+    @stage.duty.task(retry_lost=True)
+    def export(ctx: Context) -> None:
+        begun.append(ctx.run_id)
+
+    for run_id in ("first", "second"):
+        a_dead_worker_was_running(stage, "export", run_id=run_id)
+    number = stage.journal.begin_term(0, stage.clock.now())
+    now = stage.clock.now()
+    stage.journal.write(number, [Claim("waits", "export", None, now, begin=False)])
+    number = stage.journal.begin_term(0, now)
+    lost = [Lost("first", now, again=True), Lost("second", now, again=True)]
+    assert stage.journal.write(number, lost) == [True, True]
+    stage.begin()
+    eventually(lambda: len(begun) == 3)
+
+    assert begun == ["first", "second", "waits"]
+    assert stage.heard == []
 
 
 def test_what_its_workers_die_of_is_not_run_for_ever(stage: Stage) -> None:

@@ -290,7 +290,7 @@ def test_a_file_that_is_gone_can_not_be_set_aside(journal: SqliteJournal, path: 
 
 def test_only_a_journal_that_was_to_be_opened_can_set_aside(path: Path) -> None:
     """Others have not seen that anything is wrong."""
-    with pytest.raises(StoreUnavailable, match="call open"):
+    with pytest.raises(StoreUnavailable, match="never opened"):
         SqliteJournal(path).set_aside("damaged")
 
 

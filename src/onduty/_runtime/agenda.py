@@ -81,31 +81,39 @@ class Agenda:
         self._heap: list[tuple[int, str, int]] = []
 
     def add(
-        self, name: str, schedule: Schedule, options: Options, mark: Mark | None, now: int, lost_until: int = 0
+        self,
+        name: str,
+        schedule: Schedule,
+        options: Options,
+        mark: Mark | None,
+        now: int,
+        lost_until: int = 0,
+        since: int | None = None,
     ) -> Opened:
         """Go on after ``mark``, where the journal knows the task; ``lost_until``: see :class:`Due`, ``lost``.
 
-        A changed schedule catches up on nothing: it begins now. A task that was never seen gets its mark at once, or
-        the next leader would take it for new again and forget a slot that came due in between.
+        A changed schedule catches up on nothing: it begins now, or at ``since``, when somebody asked for it. A task
+        that was never seen gets its mark at once, or the next leader would take it for new again and forget a slot that
+        came due in between.
         """
         plan = self._plans[name] = _Plan(name, schedule, options, now, lost_until)
-        opened = self._open(plan, mark, now)
+        opened = self._open(plan, mark, now, now if since is None else min(since, now))
         self._push(plan)
         return opened
 
-    def _open(self, plan: _Plan, mark: Mark | None, now: int) -> Opened:
+    def _open(self, plan: _Plan, mark: Mark | None, now: int, since: int) -> Opened:
         schedule = plan.schedule
         slot = mark.slot if mark else None
         if mark is None or slot is None:
             current = schedule.latest(now) if schedule.runs_when_first_seen else None
-            plan.go_on_after(now if current is None else current - 1)
+            plan.go_on_after(since if current is None else current - 1)
             plan.on_time_from = now if current is None else current
             return Opened(seen=plan.mark)
         if slot - now > schedule.set_back_after:
             plan.go_on_after(now)
             return Opened(era=now, seen=None if mark.plan == str(schedule) else now)
         if mark.plan is not None and mark.plan != str(schedule):
-            plan.go_on_after(max(slot, now))
+            plan.go_on_after(max(slot, since))
             return Opened(seen=plan.mark)
         plan.go_on_after(slot)
         return Opened(seen=slot if mark.plan is None else None)

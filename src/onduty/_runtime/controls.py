@@ -105,7 +105,7 @@ class Controls:
             return None
         self._dynamic[made.name] = dynamic
         lane = self._lanes.setdefault(made.name, made)
-        lane.schedule, lane.kwargs = made.schedule, made.kwargs
+        lane.schedule, lane.kwargs, lane.since = made.schedule, made.kwargs, dynamic.at
         return lane
 
     def _plan(self, dynamics: list[Dynamic]) -> None:

@@ -98,7 +98,7 @@ class Desk:
             self._tell_lost(lane)
             return
         options, now = lane.declared.chosen, self._clock.now()
-        opened = self.agenda.add(lane.name, lane.schedule, options, mark, now, self._lost_until(lane))
+        opened = self.agenda.add(lane.name, lane.schedule, options, mark, now, self._lost_until(lane), lane.since)
         if opened.era is not None:
             self._note(Era(lane.task, opened.era, lane.key))
         if opened.seen is not None:
@@ -116,20 +116,21 @@ class Desk:
             self._retry_in(seconds, lane, run, Outcome.FAILED, record.error)
 
     def lost(self, lane: Lane, record: RunRecord) -> bool:
-        """Its process died while it ran: whether it will run again. :meth:`freed` begins it."""
+        """Its process died while it ran: whether it will run again. It waits before all that was never begun; ask
+        :meth:`freed` to begin it.
+        """
         options = lane.declared.chosen
         again = options.retry_lost and not lane.declared.is_service and record.attempt <= options.retries + RETRY_LOST
+        self._note(Lost(record.run_id, self._clock.now(), again))
         if again:
-            lane.waiting.append(self._again(lane, record))
-        else:
-            self._note(Lost(record.run_id, self._clock.now()))
-            if record.once:
-                self.alarms.set(ONCE_MORE, lambda: self.run_once(lane))
+            lane.waiting.insert(sum(run.attempt > 1 for run in lane.waiting), self._again(lane, record))
+        elif record.once:
+            self.alarms.set(ONCE_MORE, lambda: self.run_once(lane))
         return again
 
     def run_once(self, lane: Lane) -> None:
         """The journal refuses it if it has succeeded before, or is in progress somewhere."""
-        if lane.once_key is not None and not self._closed:
+        if lane.once_key is not None and not self._closed and not lane.paused:
             self.request(self._execution(lane, None, triggered=True, key=lane.once_key, once=True))
 
     def freed(self, lane: Lane) -> None:
@@ -170,7 +171,9 @@ class Desk:
                 self._halt(lane.running[run_id], CANCELLED)
             for run in [run for run in lane.waiting if run.run_id == run_id]:
                 lane.waiting.remove(run)
-                self._drop(run, Outcome.STOPPED, CANCELLED)
+                self._finish(run, Outcome.STOPPED, CANCELLED)
+                facts = (self._clock.now(), self._term.app, run.task_name, run.run_id, run.slot, run.attempt)
+                self._events.emit(ev.RunStopped(*facts, 0.0, CANCELLED))
 
     def cancel_all(self, task: str) -> None:
         """The same for all runs of a task."""
@@ -203,6 +206,7 @@ class Desk:
             mark = Mark(max(mark.slot, now), mark.plan)
         self.plan(lane, mark)
         self.freed(lane)
+        self.run_once(lane)
 
     def finished(self, run: Execution) -> None:
         """It has brought back its outcome: write it down, try it again, or, a service, start it anew."""
@@ -218,6 +222,8 @@ class Desk:
             self._finish(run, outcome, run.error)
             if (failed and not halted) or run.why == CANCELLED:
                 retry_in = self._revive(lane, run)
+            elif run.why == PAUSED:  # and resumed meanwhile, or else it is not begun
+                self.alarms.set(0.0, lambda: self.freed(lane))
         elif failed and run.why not in (CANCELLED, REPLACED) and run.attempt <= run.declared.chosen.retries:
             retry_in = run.declared.chosen.backoff * _doubled(run.attempt - 1) * self._spread(0.8, 1.2)
             at = self._clock.now()
@@ -249,7 +255,7 @@ class Desk:
     def refused(self, run: Execution) -> None:
         """Somebody else has run that slot, or closed that row: an answer, not an error."""
         lane = self._lanes[run.lane]
-        lane.running.pop(run.run_id, None)
+        self._vacate(lane, run)
         if run in lane.waiting:
             lane.waiting.remove(run)
         if run.triggered and not run.once:
@@ -289,7 +295,7 @@ class Desk:
             for old in list(lane.running.values()):
                 self._halt(old, REPLACED)
             while lane.waiting:
-                self._drop(lane.waiting.popleft(), Outcome.SKIPPED, REPLACED)
+                self._finish(lane.waiting.popleft(), Outcome.SKIPPED, REPLACED)
         begin = verdict == "start"
         if begin:
             lane.running[run.run_id] = run
@@ -315,6 +321,11 @@ class Desk:
     def _is_idle(self, name: str) -> bool:
         lane = self._lanes[name]
         return not lane.in_progress and not lane.waiting
+
+    def _vacate(self, lane: Lane, run: Execution) -> None:
+        """It is not in progress any more, though it has not come back: whoever waits begins in the next turn."""
+        if lane.running.pop(run.run_id, None) is not None:
+            self.alarms.set(0.0, lambda: self.freed(lane))
 
     def _start_service(self, lane: Lane) -> None:
         if lane.in_progress or lane.paused:
@@ -360,7 +371,7 @@ class Desk:
         if run.run_id not in self._retrying:
             return
         _, outcome, error = self._retrying.pop(run.run_id)
-        self._lanes[run.lane].running.pop(run.run_id, None)
+        self._vacate(self._lanes[run.lane], run)
         self._finish(run, outcome, error)
         facts = (self._clock.now(), self._term.app, run.task_name, run.run_id, run.slot, run.attempt - 1)
         self._events.emit(ev.RetryDropped(*facts, why))
@@ -370,14 +381,8 @@ class Desk:
 
     def _finish(self, run: Execution, outcome: Outcome, error: str | None) -> None:
         ended = run.ended_at or self._clock.now()
-        self._note(Finish(run.run_id, outcome, ended, error, run.result))
-
-    def _drop(self, run: Execution, outcome: Outcome, why: str) -> None:
-        """It was taken out of the queue. One that its worker died of was begun there, and stays lost."""
-        if run.attempt > 1:
-            self._note(Lost(run.run_id, self._clock.now()))
-        else:
-            self._finish(run, outcome, why)
+        why = run.why if outcome is Outcome.STOPPED else None
+        self._note(Finish(run.run_id, outcome, ended, error or why or None, run.result))
 
     def _pass(self, lane: Lane, slots: Slots, outcome: Outcome, why: str | None = None) -> None:
         now, name = self._clock.now(), lane.task

@@ -34,10 +34,15 @@ from onduty.process import ProcessId
 COOL_DOWN = 1.0
 """Seconds before a worker whose term ended in trouble asks again: another one shall have the first word."""
 
+_FORGOTTEN = (
+    "the journal has not heard of term {}: it was deleted, or replaced by an older copy. What it does not know is"
+    " lost: runs, requests, states, pauses, schedules, and which once tasks have succeeded"
+)
+
 
 class Elector:
-    """``recruit`` makes the scheduler of a term; ``reserve`` is its ``Term.reserve``. ``resigned`` is set once
-    this worker leads no more and never will.
+    """``recruit`` makes the scheduler of a term; ``reserve`` is its ``Term.reserve``. ``is_kept``: the journal outlives
+    the process. ``resigned`` is set once this worker leads no more and never will.
 
     ``term`` is the present term's number while leading, else ``None``; read by any thread, written by the loop only.
     """
@@ -56,6 +61,7 @@ class Elector:
         grace: float,
         patience: float,
         kill_frozen: bool,
+        is_kept: bool,
         reserve: Callable[[bool], None],
         recruit: Callable[[Term], Scheduler],
     ) -> None:
@@ -69,6 +75,7 @@ class Elector:
         self._life = life
         self._grace = grace
         self._patience = patience
+        self._is_kept = is_kept
         self._reserve = reserve
         self._recruit = recruit
         self._sentry = Sentry(app, clock, events, election, kill_frozen)
@@ -227,6 +234,8 @@ class Elector:
         now = self._clock.now()
         lost_until = policy.lost_until(last, self._me.boot, known, now)
         self._election.began(number, now, lost_until)
+        if self._is_kept and last is not None and known < last.term:
+            self._events.emit(ev.Advice(now, self._app, _FORGOTTEN.format(last.term)))
         term = Term(
             self._app,
             number,

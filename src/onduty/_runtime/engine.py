@@ -136,6 +136,7 @@ class Engine:
                 grace=grace,
                 patience=self._patience(grace),
                 kill_frozen=self.settings.frozen_leader == "kill",
+                is_kept=self.settings.journal != "memory",
                 reserve=partial(self._reserve, election),
                 recruit=self.recruit,
             )
@@ -300,7 +301,16 @@ class Engine:
         return self._connect()
 
     def journal_to_write(self) -> Journal:
-        """Open in any process, made if there is none yet: who asks for something may be the first to come."""
+        """Open in any process, made if there is none yet: who asks for something may be the first to come.
+
+        Raises:
+            NotOnDuty: The journal is in memory, and so nobody else would hear of it.
+        """
+        if self.settings.journal == "memory" and not self.is_leading and not self._is_test():
+            raise NotOnDuty(
+                'with journal="memory" each process has a journal of its own, and only the worker on duty can be asked;'
+                " this one is not. Leave journal= out, and any worker, command or script can ask"
+            )
         if self._journal is None and not self._is_test():
             prepare(self.folder)
         return self._connect()

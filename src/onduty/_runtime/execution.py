@@ -227,7 +227,8 @@ class Execution:
         return self._go_on()
 
     def note_progress(self, fraction: float, text: str) -> None:
-        self.progress, self.text = fraction, text
+        # What came from a file name may hold what no store takes for text.
+        self.progress, self.text = fraction, text.encode(errors="replace").decode()
         self._note()
 
     def note_line(self, line: str) -> None:

@@ -27,10 +27,9 @@ def admit(
 ) -> Admission:
     """What becomes of one more run. Pure.
 
-    *queue*: it waits its turn. *skip*: a row says so. *cancel*: those in progress are told to end, and it waits for
-    that.
-    A slot waits at most one at a time; triggered runs all wait, in order, and none is dropped; so do several slots
-    that are caught up on at once, since each of them is to be run.
+    *queue*: it waits its turn. *skip*: a row says so. *cancel*: those in progress are told to end, those that wait give
+    way, and it waits for that. A slot waits at most one at a time; triggered runs all wait, in order, and so do several
+    slots that are caught up on at once, since each of them is to be run.
     """
     if in_progress < concurrency and not waiting:
         return "start"
@@ -54,7 +53,8 @@ class Lane:
     ``running``: by run id, also those that wait for a retry. ``waiting``: claimed but not begun, in order.
     ``foreign``: run ids of other processes that outlived their leader and still count as running.
     ``paused``: nothing becomes due here, and a service does not run. ``mark``: how far it had come when it was put on,
-    or taken off, the agenda. ``once_key``: it is to succeed once under that name.
+    or taken off, the agenda. ``since``: when a dynamic schedule was asked for. ``once_key``: it is to succeed once
+    under that name.
     """
 
     def __init__(
@@ -68,6 +68,7 @@ class Lane:
         self.schedule = schedule
         self.paused = False
         self.mark: Mark | None = None
+        self.since: int | None = None
         self.once_key: str | None = None
         self.running: dict[str, Execution] = {}
         self.waiting: deque[Execution] = deque()

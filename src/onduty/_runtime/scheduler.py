@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from onduty import events as ev
@@ -25,7 +25,7 @@ from onduty._runtime.threads import spawn, stay_behind
 from onduty.clock import Clock, Wakeup
 from onduty.errors import JournalDamaged, StoreUnavailable, TermLost
 from onduty.events import Events
-from onduty.journal import Again, Dynamic, Finish, Mark, Outcome, Renamed, RunRecord
+from onduty.journal import Again, Dynamic, Finish, Outcome, Renamed, RunRecord
 from onduty.process import ProcessId, is_alive
 from onduty.tasks import Declared
 
@@ -243,7 +243,7 @@ class Scheduler:
         journal = self._term.journal
         try:
             self._books.reconnect()
-            self._rename(journal.marks())
+            self._rename()
             marks = journal.marks()
             self._controls.open()
             found = self._recovery.look(self._clock.mono(), first=True)
@@ -254,9 +254,9 @@ class Scheduler:
             return False
         for lane in self._lanes.values():
             self._desk.plan(lane, marks.get((lane.task, lane.key)))
+        self._tell_lost(found.lost)
         for lane, record in found.queued:
             self._desk.requeue(lane, record)
-        self._tell_lost(found.lost)
         for lane in list(self._lanes.values()):
             self._desk.freed(lane)
             self._desk.run_once(lane)
@@ -266,14 +266,13 @@ class Scheduler:
         self._reserve()
         return True
 
-    def _rename(self, marks: Mapping[tuple[str, str], Mark]) -> None:
-        renamed = [
-            Renamed(lane.declared.chosen.was, lane.task)
-            for lane in self._lanes.values()
-            if lane.declared.chosen.was and (lane.declared.chosen.was, "") in marks and (lane.task, "") not in marks
-        ]
+    def _rename(self) -> None:
+        """What was renamed in an earlier term is refused, and costs nothing more."""
+        chosen = ((lane.declared.chosen.was, lane.task) for lane in self._lanes.values())
+        renamed = [Renamed(was, task) for was, task in chosen if was]
         if renamed:
-            self._term.journal.write(self._term.number, renamed)
+            # Of a chain, b to c and a to b, the one that makes room may stand last.
+            self._term.journal.write(self._term.number, renamed * len(renamed))
 
     def _decide(self) -> None:
         desk = self._desk
@@ -390,7 +389,8 @@ class Scheduler:
         self._tell(ev.RunStarted, run)
 
     def _time_out(self, run: Execution, timeout: float) -> None:
-        if self._lanes[run.lane].running.get(run.run_id) is run and run.outcome is None:
+        lane = self._lanes.get(run.lane)  # with a dynamic schedule its lane goes
+        if lane is not None and lane.running.get(run.run_id) is run and run.outcome is None:
             run.halt(TIMED_OUT)
             self._tell(ev.RunOverdue, run, timeout)
 

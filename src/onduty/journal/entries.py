@@ -149,11 +149,13 @@ class Era(NamedTuple):
 class Lost(NamedTuple):
     """The process of this row has died. Sets the outcome ``LOST``; refused when the row has an outcome.
 
-    Unlike :class:`Finish` it is written by the present leader about another process, so it is fenced.
+    With ``again`` it stays without one and is *queued* from now on, as after :class:`Again`: the next leader, too, may
+    begin it. Unlike :class:`Finish` it is written by the present leader about another process, so it is fenced.
     """
 
     run_id: str
     at: int
+    again: bool = False
 
 
 class Note(NamedTuple):

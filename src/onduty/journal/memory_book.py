@@ -162,7 +162,10 @@ class MemoryBook:
         row = self.rows.unended(lost.run_id)
         if row is None:
             return False
-        self.rows.end(row, Outcome.LOST, lost.at)
+        if lost.again:
+            row.retry_at = lost.at
+        else:
+            self.rows.end(row, Outcome.LOST, lost.at)
         return True
 
     def _note(self, term: int, note: Note) -> bool:

@@ -144,6 +144,11 @@ class Writer:
         return session.cursor.rowcount == 1
 
     def _lost(self, session: Session, term: int, lost: Lost) -> bool:
+        if lost.again:
+            session.cursor.execute(
+                "update runs set retry_at = ? where run_id = ? and outcome is null", (lost.at, lost.run_id)
+            )
+            return session.cursor.rowcount == 1
         session.cursor.execute(
             "update runs set outcome = ?, ended_at = ?, retry_at = null where run_id = ? and outcome is null",
             (Outcome.LOST.value, lost.at, lost.run_id),

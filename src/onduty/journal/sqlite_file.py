@@ -246,7 +246,7 @@ class SqliteFile:
         if found is None or _inode(found) != session.inode or logs_of(self.path) != session.logs:
             self._close_the_old(session)
             raise StoreUnavailable(
-                f"{self.path} was deleted or replaced while it was open; open() begins with the new one"
+                f"{self.path} was deleted or replaced while it was open; the worker on duty begins with the new one"
             )
         if found.st_size != session.size:
             # By itself it only grows. If it was cut short, this connection would not notice while it has the rest in
@@ -288,7 +288,7 @@ class SqliteFile:
 
     def _not_open(self) -> StoreUnavailable:
         return StoreUnavailable(
-            f"the journal {self.path} is not open in this process (pid {os.getpid()}): call open() first"
+            f"the journal {self.path} is not open in this process (pid {os.getpid()}): it was deleted, or never opened"
         )
 
 

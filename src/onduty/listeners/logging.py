@@ -137,7 +137,10 @@ _SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
         lambda e: f"{e.task} has run for {e.timeout:g} s and was asked to end, run {e.run_id}",
     ),
     ev.RunStopped: (logging.INFO, lambda e: f"{e.task} was stopped after {e.seconds:.1f} s: {e.why}"),
-    ev.RunLingers: (logging.WARNING, lambda e: f"{e.task} did not end within grace and lingers, run {e.run_id}"),
+    ev.RunLingers: (
+        logging.WARNING,
+        lambda e: f"{e.task} still runs though its term is over, run {e.run_id}: it lingers until it ends",
+    ),
     ev.RunLost: (
         logging.WARNING,
         lambda e: (

@@ -219,6 +219,16 @@ class JournalContract(SchedulesContract, RunsContract, RequestsContract):
         assert found(journal, "a").outcome is Outcome.LOST
         assert journal.unfinished() == []
 
+    def test_a_lost_run_that_shall_run_again_is_queued(self, journal: Journal) -> None:
+        """For this leader or the next; under the term of neither it has ended."""
+        journal.write(journal.begin_term(0, NOW), [claim("a", 10)])
+        term = journal.begin_term(0, NOW)
+
+        assert journal.write(term, [Lost("a", NOW + 5, again=True), Lost("b", NOW, again=True)]) == [True, False]
+        assert (found(journal, "a").outcome, found(journal, "a").retry_at) == (None, NOW + 5)
+        assert journal.write(journal.begin_term(0, NOW), [Begin("a", 2, NOW)]) == [True]
+        assert found(journal, "a").retry_at is None
+
     def test_recent_rows_come_newest_first(self, journal: Journal) -> None:
         """Of one task or of all, and no more than asked for."""
         term = journal.begin_term(0, NOW)

@@ -130,7 +130,10 @@ class Rehearsal:
         self._play.lose_term()
 
     def miss(self, task: Task[Any, Any], slots: int = 1, *, raising: bool | None = None) -> list[Run]:
-        """Nobody is on duty while so many slots of ``task`` pass; then a term begins, and does what ``missed`` says."""
+        """Nobody is on duty while so many slots of ``task`` pass; then a term begins, and does what ``missed`` says.
+
+        Answers all runs that this led to: other tasks' slots pass as well, and ``run.task`` tells which is whose.
+        """
         with self._play.scene(raising=self._says(raising)) as ran:
             self._play.perform()
             instant = self._after(task, slots)

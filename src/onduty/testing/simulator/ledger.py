@@ -143,7 +143,11 @@ class Ledger:
         self._end(finish.run_id, finish.outcome)
 
     def _lost(self, me: ProcessId, lost: Lost) -> None:
-        self._end(lost.run_id, Outcome.LOST)
+        if lost.again:
+            row = self.rows[lost.run_id]
+            row.retries, row.since = True, self._world.now
+        else:
+            self._end(lost.run_id, Outcome.LOST)
 
     def _era(self, me: ProcessId, era: Era) -> None:
         self.lines.era(era)
