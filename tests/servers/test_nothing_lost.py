@@ -107,6 +107,7 @@ def test_a_damaged_journal_is_set_aside_and_work_goes_on(site: OnceSite, damage:
             eventually(lambda least=number: server.output().count("was set aside") >= least, what="it is said")
         end(server)
 
+    assert damage is not damage_deleted or "has not heard of term" in server.output()
     kind = damage.__name__.removeprefix("damage_")
     words = {"truncated": {"damaged"}, "garbage": {"damaged"}, "foreign": {"foreign"}}.get(kind, {kind})
     aside = {one.name.split(".")[-1].split("-")[0] for one in file.parent.glob("journal.sqlite3.*-*")}

@@ -1,0 +1,65 @@
+"""What is asked of a journal that can't answer, and of a run that it has forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onduty import ArgumentError, Context, NotOnDuty, OnDuty
+
+
+def app(environ: Any, start_response: Any) -> list[bytes]:
+    return []
+
+
+def test_a_run_whose_journal_was_deleted_is_unknown(tmp_path: Path) -> None:
+    """So is one whose row was pruned; and nobody waits for it for ever."""
+    duty = OnDuty(app, name="shop", dir=tmp_path)
+
+    @duty.task
+    def export() -> None: ...
+
+    run = export.trigger()
+    assert (run.status, run.outcome, run.wait(timeout=0)) == ("queued", None, None)
+    for file in tmp_path.glob("shop/journal.sqlite3*"):
+        file.unlink()
+
+    assert (run.status, run.outcome, run.wait()) == ("unknown", None, None)
+    assert duty.get_run(run.id) is None
+
+
+def test_with_a_journal_in_memory_nobody_but_the_worker_on_duty_can_be_asked(tmp_path: Path) -> None:
+    """What others ask for would be kept where nobody looks."""
+    duty = OnDuty(app, name="shop", dir=tmp_path, journal="memory")
+
+    @duty.task
+    def export() -> None: ...
+
+    for ask in (export.trigger, export.pause, export.resume, export.cancel, lambda: export.schedule("k", every=5)):
+        with pytest.raises(NotOnDuty, match=r"memory.*any worker"):
+            ask()
+
+
+def test_a_slip_is_named_with_what_to_write_instead(tmp_path: Path) -> None:
+    duty = OnDuty(app, name="shop", dir=tmp_path)
+
+    @duty.task
+    def export() -> None: ...
+
+    for ask, said in (
+        (lambda: export.runs(limit="a"), "limit='a'"),  # type: ignore[arg-type]
+        (lambda: export.runs(limit=0), "limit=0"),
+        (lambda: export.schedule("k", every=5, kwargs=[1]), r"kwargs=\[1\].*by name"),  # type: ignore[arg-type]
+        (lambda: export.trigger().wait("x"), "timeout='x'.*seconds"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(ArgumentError, match=said):
+            ask()
+    ctx = Context.for_test()
+    with pytest.raises(ArgumentError, match="half"):
+        ctx.progress("half")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="keys"):
+        ctx.state = {"seen": 3}  # type: ignore[assignment]
+    with pytest.raises(AttributeError, match="keys"):
+        print(ctx.state.seen)
