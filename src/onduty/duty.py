@@ -176,6 +176,7 @@ class OnDuty:
 
         if callable(delta):
             raise DeclarationError(f"@duty.every needs to know how often: @duty.every(seconds=5) above {_named(delta)}")
+        checked(options)  # first: a misspelt seconds= is among them
         schedule = interval(seconds, minutes, hours, delta, offset)
         late = _jitter(jitter, schedule.every_us)
         return self._task(lambda _: schedule, name, {"jitter": late, **options})

@@ -51,6 +51,7 @@ def looks(ctx: Context) -> None: ...
         (lambda duty: duty.every(seconds=5)("plain"), "'plain'"),
         (lambda duty: duty.every(seconds=5)(needs), "needs user_id"),
         (lambda duty: duty.every(seconds=5)(lambda: None), 'name="..."'),
+        (lambda duty: duty.every(second=5)(plain), "second= is not an option here; did you mean seconds="),
         (lambda duty: duty.cron("99 * * * *")(plain), "99"),
         (lambda duty: duty.cron("0 0 30 2 *")(plain), "never comes due"),
         (lambda duty: duty.cron("0 3 * * *", timezone="Asia/Shanghia")(plain), "Asia/Shangh"),
