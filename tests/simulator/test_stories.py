@@ -31,6 +31,7 @@ TAUGHT = {
     7922: "a power cut just after a leader had let go took rows, and no slot was in doubt",
     8175: "what can't be seen was waited for by a clock that had been set back",
     8566: "a retry of an earlier term waited for a clock that had been set back",
+    9232: "a lost run that had begun again was queued once more when the answer was lost",
 }
 
 PROGRAM = "from onduty.testing.simulator import simulate; print(*(simulate(seed) for seed in range(30)), sep='\\n')"

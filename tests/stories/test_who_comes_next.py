@@ -112,6 +112,7 @@ def test_a_schedule_dropped_before_its_run_s_time_is_over_costs_nothing(stage: S
     scheduler = stage.begin()
     stage.journal.put_schedule(Dynamic("export", "room", json.dumps({"every": 1}), "{}", stage.clock.now()))
     tick(stage, lambda: stage.rows("export"))
+    eventually(lambda: not any(lane.in_progress for lane in scheduler._lanes.values()))
     stage.journal.drop_schedule("export", "room")
     stage.ring()
     eventually(lambda: len(scheduler._lanes) == 1)

@@ -150,7 +150,8 @@ class Lost(NamedTuple):
     """The process of this row has died. Sets the outcome ``LOST``; refused when the row has an outcome.
 
     With ``again`` it stays without one and is *queued* from now on, as after :class:`Again`: the next leader, too, may
-    begin it. Unlike :class:`Finish` it is written by the present leader about another process, so it is fenced.
+    begin it. That is refused for a row of the writer's own term: said again after a lost answer, it has begun. Unlike
+    :class:`Finish` it is written by the present leader about another process, so it is fenced.
     """
 
     run_id: str

@@ -160,7 +160,7 @@ class MemoryBook:
 
     def _lost(self, term: int, lost: Lost) -> bool:
         row = self.rows.unended(lost.run_id)
-        if row is None:
+        if row is None or (lost.again and row.term >= term):
             return False
         if lost.again:
             row.retry_at = lost.at

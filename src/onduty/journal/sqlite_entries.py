@@ -146,7 +146,8 @@ class Writer:
     def _lost(self, session: Session, term: int, lost: Lost) -> bool:
         if lost.again:
             session.cursor.execute(
-                "update runs set retry_at = ? where run_id = ? and outcome is null", (lost.at, lost.run_id)
+                "update runs set retry_at = ? where run_id = ? and outcome is null and term < ?",
+                (lost.at, lost.run_id, term),
             )
             return session.cursor.rowcount == 1
         session.cursor.execute(

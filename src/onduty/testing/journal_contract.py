@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 from onduty.errors import TermLost
-from onduty.journal import Begin, Claim, Finish, Journal, Lost, Mark, Outcome, RunRecord, Seen
+from onduty.journal import Begin, Claim, Entry, Finish, Journal, Lost, Mark, Outcome, RunRecord, Seen
 from onduty.process import ProcessId
 from onduty.testing.journal_parts import ME, NOW, OTHER, claim, found, passed, refuses
 from onduty.testing.journal_requests import RequestsContract
@@ -226,7 +226,10 @@ class JournalContract(SchedulesContract, RunsContract, RequestsContract):
 
         assert journal.write(term, [Lost("a", NOW + 5, again=True), Lost("b", NOW, again=True)]) == [True, False]
         assert (found(journal, "a").outcome, found(journal, "a").retry_at) == (None, NOW + 5)
-        assert journal.write(journal.begin_term(0, NOW), [Begin("a", 2, NOW)]) == [True]
+        term = journal.begin_term(0, NOW)
+        batch: list[Entry] = [Lost("a", NOW, again=True), Begin("a", 2, NOW)]
+        assert journal.write(term, batch) == [True, True]
+        assert journal.write(term, batch) == [False, True]  # said again, for the answer was lost
         assert found(journal, "a").retry_at is None
 
     def test_recent_rows_come_newest_first(self, journal: Journal) -> None:
