@@ -71,7 +71,7 @@ def test_so_they_do_with_preload_and_without(tmp_path: Path, kind: tuple[str, ..
             os.kill(victim, signal.SIGKILL)
             eventually(lambda: victim not in server.pids(), 10)
             server.is_whole()
-            many.all(lambda one: one["connected"] and one["connects"] == len(one["drops"]) + 1, what="back")
+            many.are_back(server, upgraded=False)
             server.get("/emit", event="after")
             many.received("after", 1)
 
@@ -114,14 +114,13 @@ def test_the_clients_of_a_killed_worker_come_back_and_no_others_notice(server: S
 
     os.kill(victim, signal.SIGKILL)
 
-    # The victim's clients must have dropped before "connected" means anything.
-    many.all(lambda one: one["connects"] == len(one["drops"]) + 1, what="back")
+    eventually(lambda: victim not in server.pids(), 10)
+    server.is_whole()
+    many.are_back(server)
     owned = {number for number, owner in enumerate(owners) if owner == victim}
-    eventually(lambda: owned <= dropped(many), 10)
-    many.all(lambda one: one["connected"] and one["upgraded"], what="back and upgraded")
+    assert owned <= dropped(many)
     if not server.is_asyncio:  # where those that came in by the victim notice too
         assert dropped(many) == owned
-    server.is_whole()
     for _ in range(5):
         server.get("/emit", event="after")
     many.received("after", 5)
@@ -142,7 +141,7 @@ def test_reloads_bring_all_clients_to_the_new_workers(server: SioSite, many: Cli
         eventually(lambda old=old: not set(old) & set(server.pids()), 30, what="the old generation has gone")
         took = time.monotonic() - hung_up
         server.is_whole()
-        many.all(lambda one: one["connected"] and one["upgraded"], what="back after a reload")
+        many.are_back(server)
         server.get("/emit", event=f"reload {number}")
         many.received(f"reload {number}", 1)
         # Gunicorn would wait 30 s for a WebSocket. Whoever is on duty waits for a new worker, as long as that takes.

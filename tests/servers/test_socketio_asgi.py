@@ -92,8 +92,7 @@ def test_a_relayed_client_comes_back_when_the_worker_in_between_dies(server: Sio
 
         eventually(lambda: victim not in server.pids(), 10)
         server.is_whole()
-        many.all(lambda one: one["connected"] and one["upgraded"], what="back and upgraded")
-        assert victim not in many.owners()
+        many.are_back(server)
         many.do("forget")
         server.get("/emit", event="after")
         many.received("after", 1)
@@ -152,7 +151,7 @@ def test_a_worker_that_leaves_is_not_held_up_by_those_who_only_poll(server: SioS
         eventually(lambda: not set(old) & set(server.pids()), 30, what="the old generation has gone")
         assert time.monotonic() - began < 10
         server.is_whole()
-        many.all(lambda one: one["connected"], what="back after a reload")
+        many.are_back(server, upgraded=False)
         many.do("forget")
         server.get("/emit", event="reloaded")
         many.received("reloaded", 1)

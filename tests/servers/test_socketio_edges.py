@@ -51,7 +51,7 @@ def test_encrypted_connections_are_served_by_their_owners_too(tmp_path: Path, ki
         eventually(lambda: not set(old) & set(server.pids()), 60, what="the old generation has gone")
         server.is_whole()
         # Who tried to upgrade through a worker that was leaving goes on polling: its bytes would have to be carried.
-        many.all(lambda one: one["connected"], what="back after a reload")
+        many.are_back(server, upgraded=False)
         server.get("/emit", event="after")
         many.received("after", 1)
 

@@ -207,6 +207,19 @@ class Clients:
         """The pid of each client's worker."""
         return [int(pid) for pid in self.answers("who")]
 
+    def are_back(self, server: SioSite, *, upgraded: bool = True) -> None:
+        """Wait until a worker of today answers each of them; ``connected`` may be what a client does not know better.
+
+        For after workers have gone, and ``pids()`` of ``server`` are those that stay.
+        """
+
+        def answered() -> bool:
+            living = server.pids()
+            return all(answer in living for answer in self.answers("who"))
+
+        eventually(answered, 30, what="answers of living workers only")
+        self.all(lambda one: one["connected"] and (one["upgraded"] or not upgraded), what="back")
+
     def per_owner(self) -> Counter[int]:
         return Counter(self.owners())
 

@@ -13,8 +13,12 @@ from onduty.socketio.peers import Outbox
 
 _log = logging.getLogger("onduty.socketio")
 
-STALLED = 1.0
-"""Seconds without a byte taken after which a peer counts as one that does not read."""
+STALLED = 5.0
+"""Seconds without a byte taken after which a peer counts as one that does not read.
+
+A busy one is silent for a second at times: on a machine full of work, a gevent worker that wrote a burst to its own
+clients did not get to read for that long.
+"""
 CHUNK = 256 * 1024
 """Bytes to send at once."""
 MOUTHFUL = 64 * 1024

@@ -10,8 +10,8 @@ socket that refuses is removed. Every few seconds the folder is looked at again,
 and our own name is put back if it was deleted. Without a free descriptor, or room for our socket, it waits for one.
 
 ``publish`` never waits: what neither the socket nor the outbox takes is dropped for that peer, beyond 8 MiB if it has
-not read for a second, beyond 64 MiB if it is merely slower. The inbox does hold back: when it is full we stop reading,
-and the others' outboxes fill.
+not read for five seconds, beyond 64 MiB if it is merely slower. The inbox does hold back: when it is full we stop
+reading, and the others' outboxes fill.
 """
 
 from __future__ import annotations
