@@ -7,6 +7,7 @@ import pytest
 from onduty._runtime import policy
 from onduty._runtime.policy import FrozenWatch, Sample, Signs, Verdict
 from onduty.election import Tenure
+from onduty.journal import Newest
 from onduty.process import this_process
 
 
@@ -115,17 +116,18 @@ def test_slots_are_in_doubt_when_their_rows_may_be_missing(boot: str, clean: boo
     me = this_process()._replace(boot="the same")
     last = Tenure(me._replace(boot=boot), 1, 0, clean, reserved_until=50, gap=gap)
 
-    assert policy.lost_until(last, me.boot, 1, 60) == until
-    assert policy.lost_until(last, me.boot, 1, 40) == min(until, 40)
-    assert policy.lost_until(None, me.boot, 1, 60) == 0
+    assert policy.lost_until(last, me.boot, Newest(1, 9), 60) == until
+    assert policy.lost_until(last, me.boot, Newest(1, 9), 40) == min(until, 40)
+    assert policy.lost_until(None, me.boot, Newest(1, 9), 60) == 0
 
 
-def test_a_journal_that_has_not_heard_of_the_last_leader_lacks_its_rows() -> None:
+def test_a_journal_that_has_not_heard_of_the_last_leader_s_newest_row_lacks_it() -> None:
     """It is new, or an older copy: what that leader ran is in another file, up to what it had reserved."""
     me = this_process()
-    last = Tenure(me, 7, 0, clean=True, reserved_until=50)
+    last = Tenure(me, 7, 0, clean=True, reserved_until=50, row=9)
 
-    assert policy.lost_until(last, me.boot, 6, 60) == 50
-    assert policy.lost_until(last, me.boot, 0, 40) == 40
-    assert policy.lost_until(last, me.boot, 7, 60) == 0
-    assert policy.lost_until(last._replace(reserved_until=0), me.boot, 6, 60) == 60
+    assert policy.lost_until(last, me.boot, Newest(6, 9), 60) == 50
+    assert policy.lost_until(last, me.boot, Newest(0, 0), 40) == 40
+    assert policy.lost_until(last, me.boot, Newest(7, 9), 60) == 0
+    assert policy.lost_until(last._replace(reserved_until=0), me.boot, Newest(6, 9), 60) == 60
+    assert policy.lost_until(last, me.boot, Newest(7, 8), 60) == 50, "a copy made during that very term"

@@ -28,7 +28,7 @@ from onduty.election import Election
 from onduty.errors import JournalDamaged, OnDutyError, StoreUnavailable
 from onduty.events import Events
 from onduty.folder import prepare
-from onduty.journal import Journal
+from onduty.journal import Journal, Newest
 from onduty.process import ProcessId
 
 COOL_DOWN = 1.0
@@ -234,7 +234,7 @@ class Elector:
         now = self._clock.now()
         lost_until = policy.lost_until(last, self._me.boot, known, now)
         self._election.began(number, now, lost_until)
-        if self._is_kept and last is not None and known < last.term:
+        if self._is_kept and last is not None and known.term < last.term:
             self._events.emit(ev.Advice(now, self._app, _FORGOTTEN.format(last.term)))
         term = Term(
             self._app,
@@ -256,12 +256,12 @@ class Elector:
         scheduler.start()
         return number, scheduler
 
-    def _begin_term(self, floor: int) -> tuple[int, int]:
-        """The newest term that the journal knew, and ours."""
+    def _begin_term(self, floor: int) -> tuple[Newest, int]:
+        """The newest that the journal knew, and our term."""
         while True:
             try:
                 self._journal.open(self._me)  # harmless, unless the file was deleted or replaced since
-                return self._journal.term(), self._journal.begin_term(floor, self._clock.now())
+                return self._journal.newest(), self._journal.begin_term(floor, self._clock.now())
             except JournalDamaged as error:
                 self._set_aside(error)  # each time something less is in the way: old logs, then a file
 
@@ -331,13 +331,19 @@ class Elector:
                 self._complain(error)
         self._past.add(scheduler)
         # The lock first: whoever is woken by the end-of-file shall find it free.
-        self._election.resign(self._clock.now() + AHEAD)
+        self._election.resign(self._clock.now() + AHEAD, self._newest_row())
         if hub is not None:
             hub.close()
         now = self._clock.now()
         for run in lingering:
             self._events.emit(ev.RunLingers(now, self._app, run.task_name, run.run_id, run.slot, run.attempt))
         self._events.emit(ev.TermEnded(now, self._app, number, why, len(lingering)))
+
+    def _newest_row(self) -> int:
+        try:
+            return self._journal.newest().row
+        except StoreUnavailable:
+            return 0  # what was said of it last must do
 
     def _settle_to_the_end(self) -> None:
         """For as long as the process lives, which is not ours to say."""

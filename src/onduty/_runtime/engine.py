@@ -213,7 +213,8 @@ class Engine:
     def _reserve(self, election: Election, gap: bool) -> None:
         # With every commit on the disk there are no rows that a power cut could take.
         ahead = 0 if self.settings.durability == "full" and not gap else self._clock.now() + RESERVE
-        election.reserve(ahead, gap)
+        assert self._journal is not None
+        election.reserve(ahead, gap, self._journal.newest().row)
 
     def _fault(self, text: str) -> None:
         self.events.emit(ev.EngineFault(self._clock.now(), self.settings.name, text))

@@ -7,6 +7,7 @@ Nothing here reads a clock, a file or a process; all of it can be tested in a ta
 from typing import NamedTuple
 
 from onduty.election import Tenure
+from onduty.journal import Newest
 
 SLOW_POLL = 0.2
 """Seconds between two looks of a standby that heard nothing."""
@@ -50,17 +51,17 @@ def patience(grace: float, grace_limit: float | None) -> float:
     return min(max(left, 0.0), MOST_PATIENCE)
 
 
-def lost_until(last: Tenure | None, boot: str, newest_term: int, now: int) -> int:
+def lost_until(last: Tenure | None, boot: str, newest: Newest, now: int) -> int:
     """Up to which instant slots without a row may have run, so that nobody may run them: microseconds UTC, or 0.
 
     A journal that a killed process wrote to has all of its rows; one that lived through a power cut may not, though
-    whoever wrote it had let go by itself a moment before. One whose ``newest_term`` is older than the last tenure is
-    not the one that was written in: it is new, or an older copy. How far that one reached is known, unless nothing had
-    to be reserved.
+    whoever wrote it had let go by itself a moment before. One that has not heard of the last tenure, or not of its
+    newest row, is not the one that was written in: it is new, or an older copy. How far that one reached is known,
+    unless nothing had to be reserved.
     """
     if last is None:
         return 0
-    if newest_term < last.term:
+    if newest.term < last.term or newest.row < last.row:
         return min(last.reserved_until or now, now)
     in_doubt = last.gap or last.process.boot != boot
     return min(last.reserved_until, now) if in_doubt else 0

@@ -27,6 +27,7 @@ class Tenure(NamedTuple):
 
     ``reserved_until``, microseconds UTC: until then it may have run slots whose rows a power cut took; with ``gap``,
     slots whose rows could not be written.
+    ``row``: the number of the newest row that its journal had.
     """
 
     process: ProcessId
@@ -35,6 +36,7 @@ class Tenure(NamedTuple):
     clean: bool
     reserved_until: int = 0
     gap: bool = False
+    row: int = 0
 
 
 class Election(Protocol):
@@ -53,8 +55,8 @@ class Election(Protocol):
         reads it as ``reserved_until`` with a ``gap``.
         """
 
-    def reserve(self, until: int, gap: bool) -> None:
-        """Write down, for good, what the next leader reads as ``reserved_until`` and ``gap``.
+    def reserve(self, until: int, gap: bool, row: int = 0) -> None:
+        """Write down, for good, what the next leader reads as ``reserved_until``, ``gap`` and ``row``.
 
         For the thread that :meth:`began` has started, and after it has ended for ours. Raises ``StoreUnavailable``.
         """
@@ -62,10 +64,10 @@ class Election(Protocol):
     def still_mine(self) -> bool:
         """Whether what was won is still held. Cheap: asked before every batch of claims."""
 
-    def resign(self, until: int | None = None) -> None:
+    def resign(self, until: int | None = None, row: int = 0) -> None:
         """Let go. Harmless when nothing is held.
 
-        ``until``: no slot later than that was run, so nothing beyond it stays reserved.
+        ``until``: no slot later than that was run, so nothing beyond it stays reserved. ``row`` 0: as it was said last.
         """
 
     @property

@@ -47,6 +47,7 @@ class FileElection:
         self._since = 0
         self._reserved_until = 0
         self._gap = False
+        self._row = 0
         self._made_the_file = False
 
     def campaign(self) -> bool:
@@ -72,11 +73,11 @@ class FileElection:
 
     def began(self, term: int, since: int, lost_until: int = 0) -> None:
         self._term, self._since = term, since
-        self._reserved_until, self._gap = lost_until, bool(lost_until)
+        self._reserved_until, self._gap, self._row = lost_until, bool(lost_until), 0
         self._write(clean=False)
 
-    def reserve(self, until: int, gap: bool) -> None:
-        self._reserved_until, self._gap = until, gap
+    def reserve(self, until: int, gap: bool, row: int = 0) -> None:
+        self._reserved_until, self._gap, self._row = until, gap, row or self._row
         self._write(clean=False)
 
     def still_mine(self) -> bool:
@@ -88,7 +89,8 @@ class FileElection:
         except OSError:
             return False
 
-    def resign(self, until: int | None = None) -> None:
+    def resign(self, until: int | None = None, row: int = 0) -> None:
+        self._row = row or self._row
         if until is not None:
             self._reserved_until = min(self._reserved_until, until)
         if self._held and self._term and self.still_mine():
@@ -166,7 +168,7 @@ class FileElection:
     def _write(self, *, clean: bool) -> None:
         if self._fd is None:
             raise StoreUnavailable(f"the lock {self._path} is not held: its record is not ours to write")
-        record = Tenure(self._me, self._term, self._since, clean, self._reserved_until, self._gap)
+        record = Tenure(self._me, self._term, self._since, clean, self._reserved_until, self._gap, self._row)
         fields = {**record._asdict(), "process": self._me.as_dict()}
         text = json.dumps(fields, separators=(",", ":")).encode()
         try:
@@ -188,6 +190,7 @@ def _parse(text: bytes) -> Tenure | None:
             bool(data["clean"]),
             int(data["reserved_until"]),
             bool(data.get("gap", False)),
+            int(data.get("row", 0)),
         )
     except (ValueError, KeyError, TypeError, OverflowError):
         return None

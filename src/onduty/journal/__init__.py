@@ -42,6 +42,7 @@ __all__ = [
     "Journal",
     "Lost",
     "Mark",
+    "Newest",
     "Note",
     "Outcome",
     "Passed",
@@ -84,6 +85,13 @@ class RunRecord(NamedTuple):
     progress: float = 0.0
     text: str = ""
     retry_at: int | None = None
+
+
+class Newest(NamedTuple):
+    """How far a journal has come; 0: there is none yet."""
+
+    term: int
+    row: int
 
 
 class Mark(NamedTuple):
@@ -177,6 +185,9 @@ class Journal(Protocol):
         For a trigger whose (task, key) is requested, queued or running already, the id of that one, and nothing is
         written. Repeating an id is harmless, also after it became a run (for as long as its row is kept).
         """
+
+    def newest(self) -> Newest:
+        """The newest term, and the number of the newest row: they only grow in one store, but for what is pruned."""
 
     def requests(self, tasks: Collection[str] | None = None, at_most: int | None = None) -> list[Request]:
         """Those that no :class:`Claim` and no :class:`Answered` has answered, oldest first.

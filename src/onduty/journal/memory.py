@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable, TermLost
-from onduty.journal import Dynamic, Entry, Finish, Mark, Request, RunRecord
+from onduty.journal import Dynamic, Entry, Finish, Mark, Newest, Request, RunRecord
 from onduty.journal.memory_book import MemoryBook
 from onduty.process import ProcessId
 
@@ -44,6 +44,9 @@ class MemoryJournal:
 
     def term(self) -> int:
         return self._book.term
+
+    def newest(self) -> Newest:
+        return Newest(self._book.term, self._book.rows.made)
 
     def begin_term(self, floor: int, now: int) -> int:
         with self._opened():

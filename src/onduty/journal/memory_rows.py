@@ -105,6 +105,8 @@ class MemoryRows:
         self._order: deque[str] = deque()
         self.logs: dict[str, str] = {}
         self.in_progress: dict[tuple[str, str], str] = {}
+        self.made = 0
+        """So many there have been."""
 
     def get(self, run_id: str) -> Row | None:
         return self._rows.get(run_id)
@@ -122,6 +124,7 @@ class MemoryRows:
 
     def insert(self, row: Row) -> None:
         run_id = row.entry.run_id
+        self.made += 1
         self._rows[run_id] = row
         self._order.append(run_id)
         if row.key is not None:

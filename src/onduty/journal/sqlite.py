@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onduty.clock import SECOND
 from onduty.errors import TermLost
-from onduty.journal import REQUEST_SECONDS, Dynamic, Entry, Finish, Mark, Request, RunRecord
+from onduty.journal import REQUEST_SECONDS, Dynamic, Entry, Finish, Mark, Newest, Request, RunRecord
 from onduty.journal import sqlite_reading as reading
 from onduty.journal import sqlite_requests as asking
 from onduty.journal.sqlite_entries import Writer, newest_term, place
@@ -58,6 +58,9 @@ class SqliteJournal:
 
     def term(self) -> int:
         return self._file.read(newest_term)
+
+    def newest(self) -> Newest:
+        return self._file.read(reading.newest)
 
     def begin_term(self, floor: int, now: int) -> int:
         def work(session: Session) -> tuple[int, tuple[int, int]]:

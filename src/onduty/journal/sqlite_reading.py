@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from onduty.journal import Mark, Outcome, RunRecord
+from onduty.journal import Mark, Newest, Outcome, RunRecord
 from onduty.journal.sqlite_session import Session
 from onduty.process import ProcessId
 
@@ -30,6 +30,11 @@ RECENT_OF_TASK = (
 _LOG = "select lines from logs where run = (select id from runs where run_id = ?)"
 _SUCCESSES = "select key from successes where task = (select id from tasks where name = ? and schedule = '')"
 _STATE = "select body from states where task = (select id from tasks where name = ? and schedule = ?)"
+
+
+def newest(session: Session) -> Newest:
+    asked = "select (select coalesce(max(term), 0) from terms), (select coalesce(max(id), 0) from runs)"
+    return Newest(*session.cursor.execute(asked).fetchone())
 
 
 def records(session: Session, query: str, *values: Any) -> list[RunRecord]:

@@ -109,17 +109,19 @@ class ElectionContract:
         holder, successor = candidate(), candidate()
         holder.campaign()
         holder.began(41, NOW)
-        holder.resign()
+        holder.reserve(NOW + 60, False, 7)
+        holder.reserve(NOW + 60, False)
+        holder.resign(NOW + 5, 9)
 
         told = successor.last()
 
         assert told is not None
-        assert (told.term, told.clean) == (41, True)
+        assert (told.term, told.clean, told.reserved_until, told.row) == (41, True, NOW + 5, 9)
         assert successor.campaign()
         successor.began(42, NOW + 1)
         told = candidate().last()
         assert told is not None
-        assert (told.term, told.clean) == (42, False)
+        assert (told.term, told.clean, told.row) == (42, False, 0)
         successor.resign()
 
     def test_a_dead_holder_is_followed_and_did_not_let_go_by_itself(self, candidate: Candidates) -> None:

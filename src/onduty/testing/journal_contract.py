@@ -12,7 +12,7 @@ from typing import Any
 from onduty.errors import TermLost
 from onduty.journal import Begin, Claim, Entry, Finish, Journal, Lost, Mark, Outcome, RunRecord, Seen
 from onduty.process import ProcessId
-from onduty.testing.journal_parts import ME, NOW, OTHER, claim, found, passed, refuses
+from onduty.testing.journal_parts import ME, NOW, OTHER, begun, claim, found, passed, refuses
 from onduty.testing.journal_requests import RequestsContract
 from onduty.testing.journal_runs import RunsContract
 from onduty.testing.journal_schedules import SchedulesContract
@@ -207,6 +207,18 @@ class JournalContract(SchedulesContract, RunsContract, RequestsContract):
         assert journal.write(term, [Seen("task", 7), Seen("task", 9)]) == [True, False]
         assert journal.marks() == {("task", ""): Mark(7, None)}
         assert journal.recent() == []
+
+    def test_how_far_it_has_come_only_grows(self, journal: Journal) -> None:
+        """By terms, and by rows; an older copy of it is known by that."""
+        assert journal.newest() == (0, 0)
+        term = begun(journal)
+        assert journal.newest() == (term, 0)
+        journal.write(term, [claim("a", 10), passed("p", 11, 12)])
+        come = journal.newest()
+        journal.write(term, [Finish("a", Outcome.SUCCEEDED, NOW)])
+        assert journal.newest() == come
+        journal.write(term, [claim("b", 13)])
+        assert journal.newest().row > come.row
 
     def test_a_lost_run_has_its_outcome_from_the_next_leader(self, journal: Journal) -> None:
         """And only if it has none yet."""

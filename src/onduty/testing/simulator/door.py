@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onduty.errors import JournalBusy, JournalDamaged, StoreFull, StoreUnavailable, TermLost
-from onduty.journal import Dynamic, Entry, Finish, Mark, Request, RunRecord
+from onduty.journal import Dynamic, Entry, Finish, Mark, Newest, Request, RunRecord
 from onduty.process import ProcessId
 from onduty.testing.simulator.process import Process
 from onduty.testing.simulator.store import Store
@@ -113,6 +113,10 @@ class Door:
 
     def request(self, wanted: Request) -> str:
         return str(self._write("request", wanted))
+
+    def newest(self) -> Newest:
+        found: Newest = self._read("newest")
+        return found
 
     def requests(self, tasks: Collection[str] | None = None, at_most: int | None = None) -> list[Request]:
         found: list[Request] = self._read("requests", tasks, at_most)

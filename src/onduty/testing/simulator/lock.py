@@ -62,6 +62,7 @@ class Candidacy:
         self._since = 0
         self._reserved_until = 0
         self._gap = False
+        self._row = 0
 
     def campaign(self) -> bool:
         lock = self._lock
@@ -75,17 +76,18 @@ class Candidacy:
 
     def began(self, term: int, since: int, lost_until: int = 0) -> None:
         self._term, self._since = term, since
-        self._reserved_until, self._gap = lost_until, bool(lost_until)
+        self._reserved_until, self._gap, self._row = lost_until, bool(lost_until), 0
         self._write(clean=False)
 
-    def reserve(self, until: int, gap: bool) -> None:
-        self._reserved_until, self._gap = until, gap
+    def reserve(self, until: int, gap: bool, row: int = 0) -> None:
+        self._reserved_until, self._gap, self._row = until, gap, row or self._row
         self._write(clean=False)
 
     def still_mine(self) -> bool:
         return self._lock.holder is self
 
-    def resign(self, until: int | None = None) -> None:
+    def resign(self, until: int | None = None, row: int = 0) -> None:
+        self._row = row or self._row
         if until is not None:
             self._reserved_until = min(self._reserved_until, until)
         if self._lock.holder is not self:
@@ -111,6 +113,6 @@ class Candidacy:
     def _write(self, *, clean: bool) -> None:
         if self._lock.is_readonly:
             raise StoreUnavailable("the lock's record can't be written")
-        record = Tenure(self._me, self._term, self._since, clean, self._reserved_until, self._gap)
+        record = Tenure(self._me, self._term, self._since, clean, self._reserved_until, self._gap, self._row)
         if self._lock.holder is self:  # else it went into a file that nobody reads any more
             self._lock.record = record

@@ -14,6 +14,7 @@ from onduty._runtime.past import Past
 from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.term import AHEAD, Term
 from onduty.errors import JournalDamaged, OnDutyError, StoreUnavailable
+from onduty.journal import Newest
 from onduty.testing.simulator.door import Door
 from onduty.testing.simulator.hands import Hands
 from onduty.testing.simulator.lock import Candidacy
@@ -144,12 +145,18 @@ class Worker(Process):
         self._turn_in(0.0001)
         self.later(policy.RENEW_EVERY, self._look)
 
-    def _begin_term(self, floor: int) -> tuple[int, int]:
+    def _begin_term(self, floor: int) -> tuple[Newest, int]:
         self.journal.open(self.me)
-        return self.journal.term(), self.journal.begin_term(floor, self.clock.now())
+        return self.journal.newest(), self.journal.begin_term(floor, self.clock.now())
+
+    def _newest_row(self) -> int:
+        try:
+            return self.journal.newest().row
+        except StoreUnavailable:
+            return 0
 
     def _reserve(self, gap: bool) -> None:
-        self.election.reserve(self.clock.now() + RESERVE, gap)
+        self.election.reserve(self.clock.now() + RESERVE, gap, self.journal.newest().row)
 
     def _turn_in(self, seconds: float) -> None:
         self._turn_number += 1
@@ -203,7 +210,7 @@ class Worker(Process):
         self._past.add(scheduler)
         lingering = ", ".join(run.run_id for run in scheduler.lingering)
         self.tell("leads no more" + (f"; {lingering} linger" if lingering else ""))
-        self.election.resign(self.clock.now() + AHEAD)
+        self.election.resign(self.clock.now() + AHEAD, self._newest_row())
         self.later(0.001 if self._leaving else COOL_DOWN, self._round)
 
     def _look_at_runs(self) -> None:
