@@ -4,8 +4,8 @@ Each process appends JSON lines to the file ``FACTS`` in the folder named by ``P
 themselves say when they led (``begin``, ``beat``, ``end``, on the machine's monotonic clock) and which slots they ran
 (``slot``). A file named ``do`` there makes the next run of ``mischief`` do what it says; while a file named ``hang``
 exists, the service ``stubborn`` does not listen. ``PROBE_IMPORT_SECONDS``: how long the import takes.
-``PROBE_READS=yes``: the journal is read at import. ``PROBE_EVERY``: seconds between two slots of a task. As a program
-it serves in the way its first argument names.
+``PROBE_READS=yes``: the journal is read at import. ``PROBE_EVERY``: seconds between two slots of a task,
+``PROBE_MISSED``: what ``tick`` does about missed ones. As a program it serves in the way its first argument names.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ FOLDER = Path(os.environ.get("PROBE_FOLDER", "."))
 FACTS = "facts.jsonl"
 EVERY = 0.1
 _every = float(os.environ.get("PROBE_EVERY", EVERY))
+_missed: Any = os.environ.get("PROBE_MISSED", "once")
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -64,7 +65,7 @@ def stubborn(ctx: Context) -> None:
             time.sleep(0.05)
 
 
-@duty.every(seconds=_every)
+@duty.every(seconds=_every, missed=_missed)
 def tick(ctx: Context) -> None:
     tell_slot("tick", ctx)
 

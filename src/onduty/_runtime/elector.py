@@ -339,11 +339,11 @@ class Elector:
             self._events.emit(ev.RunLingers(now, self._app, run.task_name, run.run_id, run.slot, run.attempt))
         self._events.emit(ev.TermEnded(now, self._app, number, why, len(lingering)))
 
-    def _newest_row(self) -> int:
+    def _newest_row(self) -> int | None:
         try:
             return self._journal.newest().row
         except StoreUnavailable:
-            return 0  # what was said of it last must do
+            return None  # what was said of it last must do
 
     def _settle_to_the_end(self) -> None:
         """For as long as the process lives, which is not ours to say."""

@@ -55,7 +55,7 @@ class Election(Protocol):
         reads it as ``reserved_until`` with a ``gap``.
         """
 
-    def reserve(self, until: int, gap: bool, row: int = 0) -> None:
+    def reserve(self, until: int, gap: bool, row: int | None = None) -> None:
         """Write down, for good, what the next leader reads as ``reserved_until``, ``gap`` and ``row``.
 
         For the thread that :meth:`began` has started, and after it has ended for ours. Raises ``StoreUnavailable``.
@@ -64,10 +64,11 @@ class Election(Protocol):
     def still_mine(self) -> bool:
         """Whether what was won is still held. Cheap: asked before every batch of claims."""
 
-    def resign(self, until: int | None = None, row: int = 0) -> None:
+    def resign(self, until: int | None = None, row: int | None = None) -> None:
         """Let go. Harmless when nothing is held.
 
-        ``until``: no slot later than that was run, so nothing beyond it stays reserved. ``row`` 0: as it was said last.
+        ``until``: no slot later than that was run, so nothing beyond it stays reserved. Without ``row``, the one that
+        was said last counts.
         """
 
     @property

@@ -76,8 +76,8 @@ class FileElection:
         self._reserved_until, self._gap, self._row = lost_until, bool(lost_until), 0
         self._write(clean=False)
 
-    def reserve(self, until: int, gap: bool, row: int = 0) -> None:
-        self._reserved_until, self._gap, self._row = until, gap, row or self._row
+    def reserve(self, until: int, gap: bool, row: int | None = None) -> None:
+        self._reserved_until, self._gap, self._row = until, gap, self._row if row is None else row
         self._write(clean=False)
 
     def still_mine(self) -> bool:
@@ -89,8 +89,8 @@ class FileElection:
         except OSError:
             return False
 
-    def resign(self, until: int | None = None, row: int = 0) -> None:
-        self._row = row or self._row
+    def resign(self, until: int | None = None, row: int | None = None) -> None:
+        self._row = self._row if row is None else row
         if until is not None:
             self._reserved_until = min(self._reserved_until, until)
         if self._held and self._term and self.still_mine():

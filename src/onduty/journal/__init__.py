@@ -187,7 +187,7 @@ class Journal(Protocol):
         """
 
     def newest(self) -> Newest:
-        """The newest term, and the number of the newest row: they only grow in one store, but for what is pruned."""
+        """The newest term, and the number of the newest row: they grow in one store, unless all rows are pruned."""
 
     def requests(self, tasks: Collection[str] | None = None, at_most: int | None = None) -> list[Request]:
         """Those that no :class:`Claim` and no :class:`Answered` has answered, oldest first.

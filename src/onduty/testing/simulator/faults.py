@@ -66,7 +66,8 @@ class Faults:
     def _replace(self) -> None:
         stage = self._stage
         stage.workers[:] = [one for one in stage.workers if one.is_alive]
-        for _ in range(self._wanted - len(stage.workers)):
+        staying = sum(not one.is_leaving for one in stage.workers)
+        for _ in range(self._wanted - staying):
             self._bring_up()
 
     def _replace_in_a_while(self) -> None:

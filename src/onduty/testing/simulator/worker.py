@@ -61,6 +61,10 @@ class Worker(Process):
             self.scheduler.ring()
             self._turn_in(self.world.random.uniform(0, 0.002))
 
+    @property
+    def is_leaving(self) -> bool:
+        return self._leaving is not None
+
     def leave(self, why: str) -> None:
         self.later(0.001, lambda: self._leave(why))
 
@@ -149,11 +153,11 @@ class Worker(Process):
         self.journal.open(self.me)
         return self.journal.newest(), self.journal.begin_term(floor, self.clock.now())
 
-    def _newest_row(self) -> int:
+    def _newest_row(self) -> int | None:
         try:
             return self.journal.newest().row
         except StoreUnavailable:
-            return 0
+            return None
 
     def _reserve(self, gap: bool) -> None:
         self.election.reserve(self.clock.now() + RESERVE, gap, self.journal.newest().row)
