@@ -1,11 +1,11 @@
 """Requests a second and their p99: does having onduty cost anything, and what does a busy task cost?
 
 *Idle*: three gunicorns of 4 gthread workers take turns at being loaded: plain Flask, the same with onduty that has
-nothing to do, and plain Flask once more. The third is the control: what it shows beside the first is this machine's
-noise. *Busy*: a task burns 50 ms of CPU every 100 ms, in the worker on duty; beside it plain Flask with the same loop
+nothing to do, and plain Flask once more. Ours is compared with the mean of the two plain ones of its round; what the
+third shows beside the first is this machine's noise. *Busy*: a task burns 50 ms of CPU every 100 ms, in the worker on duty; beside it plain Flask with the same loop
 in a process of its own. The server whose turn it is not is stopped there, since its loop would go on burning.
 
-The load comes from ``wrk`` if there is one, 16 connections, else from threads of a process of our own, which is a
+The load comes from ``wrk`` if there is one, 64 connections, else from threads of a process of our own, which is a
 slower load; on the same cores as the server in both cases. Ratios are medians of the rounds' ratios: one round is a
 turn of each side, in an order that changes.
 """
@@ -53,7 +53,7 @@ def run(quick: bool) -> Report:
         idle = _idle(Path(name), seconds, rounds)
         busy = _busy(Path(name), seconds, rounds)
     rows = [
-        *_rows("idle", idle["onduty"], idle["plain"], 0.98, 1.05),
+        *_rows("idle", idle["onduty"], _means(idle["plain"], idle["again"]), 0.98, 1.05),
         *_rows("control, plain again", idle["again"], idle["plain"], None, None),
         *_rows("busy task", busy["onduty"], busy["apart"], 0.95, None),
     ]
@@ -81,6 +81,13 @@ def _row(what: str, ours: list[float], peer: list[float], digits: int) -> Row:
     ratios = [one / other for one, other in zip(ours, peer, strict=True)]
     shown = f"{what} [{min(ratios):.2f}..{max(ratios):.2f}]"
     return Row(shown, spread(ours, digits), spread(peer, digits), median(ratios))
+
+
+def _means(some: list[Load], others: list[Load]) -> list[Load]:
+    return [
+        Load((one.per_second + other.per_second) / 2, (one.p99_ms + other.p99_ms) / 2)
+        for one, other in zip(some, others, strict=True)
+    ]
 
 
 def _rate(load: Load) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from onduty._runtime.engine import Engine
-from onduty._runtime.execution import Scope
 from onduty.errors import AppError
+
+if TYPE_CHECKING:
+    from onduty._runtime.execution import Scope
 
 
 class Installation(Protocol):

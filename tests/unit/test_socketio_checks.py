@@ -13,7 +13,8 @@ from flask import Flask
 from onduty import OnDuty
 from onduty import events as ev
 from onduty._runtime.lifecycle import lifecycle
-from onduty.socketio.checks import Surroundings, forgotten, refusals, warnings
+from onduty.socketio.checks import Surroundings, refusals, warnings
+from onduty.socketio.reminder import forgotten
 
 GOOD = Surroundings(
     server="gunicorn gthread",

@@ -11,7 +11,7 @@ import errno
 import selectors
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from onduty import events as ev
 from onduty._runtime import policy
@@ -19,7 +19,6 @@ from onduty._runtime.bell import Bell
 from onduty._runtime.hub import Hub, Line
 from onduty._runtime.lifecycle import Lifecycle
 from onduty._runtime.past import Past
-from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.sentry import Sentry
 from onduty._runtime.term import AHEAD, Term
 from onduty._runtime.threads import stay_behind
@@ -30,6 +29,9 @@ from onduty.events import Events
 from onduty.folder import prepare
 from onduty.journal import Journal, Newest
 from onduty.process import ProcessId
+
+if TYPE_CHECKING:
+    from onduty._runtime.scheduler import Scheduler
 
 COOL_DOWN = 1.0
 """Seconds before a worker whose term ended in trouble asks again: another one shall have the first word."""

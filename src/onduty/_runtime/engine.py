@@ -10,17 +10,13 @@ import secrets
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onduty import events as ev
 from onduty._runtime import capture, forks, policy
 from onduty._runtime.elector import COOL_DOWN, Elector
-from onduty._runtime.execution import Scope
 from onduty._runtime.hub import ask, ring
-from onduty._runtime.lane_making import LaneMaker
 from onduty._runtime.lifecycle import Lifecycle, State
-from onduty._runtime.runner import Runner
-from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.term import Term
 from onduty._runtime.threads import Offload, make_offload, spawn, stay_behind
 from onduty.clock import SECOND, Clock, Wakeup
@@ -40,7 +36,13 @@ from onduty.journal import Journal, Request
 from onduty.process import ProcessId, this_process
 from onduty.tasks import Declared, Registry
 
-Hire = Callable[[Clock, Callable[[], Scope] | None, Callable[[], Any]], Runner]
+if TYPE_CHECKING:
+    from onduty._runtime.execution import Scope
+    from onduty._runtime.recruiting import Recruiter
+    from onduty._runtime.runner import Runner
+    from onduty._runtime.scheduler import Scheduler
+
+Hire: TypeAlias = "Callable[[Clock, Callable[[], Scope] | None, Callable[[], Any]], Runner]"
 """Makes what runs users' functions, of the engine's clock, scope and event loop."""
 
 ASK_TIMEOUT = 1.0
@@ -79,7 +81,6 @@ class Engine:
         self._open_election = open_election
         self._scope = scope
         self._is_test = is_test
-        self._lanes = LaneMaker(registry, settings, self._fault)
         self.more: dict[str, Callable[[], Any]] = {}
         """What else belongs to a snapshot, by name."""
         self._forget()
@@ -140,7 +141,13 @@ class Engine:
                 reserve=partial(self._reserve, election),
                 recruit=self.recruit,
             )
-            spawn("elector", self._elector.run)
+            spawn("elector", partial(self._stand_by, self._elector))
+
+    @staticmethod
+    def _stand_by(elector: Elector) -> None:
+        import onduty._runtime.recruiting  # noqa: F401  # see there; now, so that no take-over waits for it
+
+        elector.run()
 
     def leave(self) -> None:
         self._is_leaving = True
@@ -201,14 +208,22 @@ class Engine:
             self._journal.close()
             self._journal = None
 
-    def recruit(self, term: Term, hire: Hire = Runner) -> Scheduler:
+    def recruit(self, term: Term, hire: Hire | None = None) -> Scheduler:
         """Who does the work of the leader's term."""
         capture.install()
-        runner = hire(self._clock, self._scope, self._life.loop)
         keep_for = self.settings.keep_days * 86_400 * SECOND
         term = term._replace(keep_runs=self.settings.keep_runs, keep_for=keep_for)
-        lanes = self._lanes.of_leader(term)
-        return Scheduler(term, lanes, self._clock, self.events, runner, partial(self._lanes.dynamic, term))
+        return self._recruiter().for_leader(term, self._hired(hire))
+
+    def _recruiter(self) -> Recruiter:
+        from onduty._runtime.recruiting import Recruiter
+
+        return Recruiter(self._registry, self.settings, self._clock, self.events, self._fault)
+
+    def _hired(self, hire: Hire | None) -> Runner:
+        from onduty._runtime.runner import Runner
+
+        return (hire or Runner)(self._clock, self._scope, self._life.loop)
 
     def _reserve(self, election: Election, gap: bool) -> None:
         # With every commit on the disk there are no rows that a power cut could take.
@@ -219,11 +234,10 @@ class Engine:
     def _fault(self, text: str) -> None:
         self.events.emit(ev.EngineFault(self._clock.now(), self.settings.name, text))
 
-    def recruit_local(self, term: Term, hire: Hire = Runner) -> Scheduler:
+    def recruit_local(self, term: Term, hire: Hire | None = None) -> Scheduler:
         """Who does the work that each worker has for itself."""
-        runner = hire(self._clock, self._scope, self._life.loop)
         self._local_is_over = Wakeup()
-        self._local = Scheduler(term, self._lanes.of_every_worker(), self._clock, self.events, runner)
+        self._local = self._recruiter().for_every_worker(term, self._hired(hire))
         return self._local
 
     def _start_local(self) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from onduty._runtime.scheduler import Scheduler
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onduty._runtime.scheduler import Scheduler
 
 
 class Past:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 OLDEST = (5, 14, 2)
 """python-socketio before this sends pickle between workers, or can't send binary."""
@@ -86,20 +84,6 @@ def warnings(here: Surroundings) -> list[str]:
             'say SocketIO(app, async_mode="threading") or "gevent"'
         )
     return found
-
-
-def forgotten(extensions: Mapping[str, Any], workers: int | None) -> str | None:
-    """What to say where Flask-SocketIO is used with several workers and the duty knows nothing of it."""
-    socketio = extensions.get("socketio")
-    if socketio is None or workers is None or workers < 2:
-        return None
-    options = getattr(socketio, "server_options", {})
-    if options.get("client_manager") or options.get("message_queue"):
-        return None  # they have seen to it
-    return (
-        f"Flask-SocketIO under {workers} workers: clients do not stay connected, and an emit reaches those of one "
-        "worker only. Say OnDuty(app, socketio=socketio), and both are seen to"
-    )
 
 
 def _version(text: str) -> tuple[int, ...]:

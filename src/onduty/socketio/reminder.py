@@ -5,7 +5,7 @@ The bus is never swapped unasked. The worker that goes on duty says it, so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from onduty import events as ev
@@ -27,8 +27,20 @@ class Reminder:
         if self._said or event.app != self._name:
             return
         self._said = True
-        from onduty.socketio.checks import forgotten
-
         text = forgotten(getattr(self._app, "extensions", {}), self._workers())
         if text:
             self._emit(ev.Advice(event.at, event.app, text))
+
+
+def forgotten(extensions: Mapping[str, Any], workers: int | None) -> str | None:
+    """What to say where Flask-SocketIO is used with several workers and the duty knows nothing of it."""
+    socketio = extensions.get("socketio")
+    if socketio is None or workers is None or workers < 2:
+        return None
+    options = getattr(socketio, "server_options", {})
+    if options.get("client_manager") or options.get("message_queue"):
+        return None  # they have seen to it
+    return (
+        f"Flask-SocketIO under {workers} workers: clients do not stay connected, and an emit reaches those of one "
+        "worker only. Say OnDuty(app, socketio=socketio), and both are seen to"
+    )

@@ -1,37 +1,51 @@
-"""From what was declared to the lanes of a term."""
+"""From what was declared to those who do the work of a term: its lanes, and the scheduler.
+
+With all it needs this is half of what there is to import, so it is imported by the thread that stands by: a worker is
+ready, and serves, without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from onduty._runtime.execution import StateBox
 from onduty._runtime.lanes import JournalState, Lane, NoState
+from onduty._runtime.runner import Runner
+from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.term import Term
+from onduty.clock import Clock
 from onduty.config import Settings
 from onduty.errors import OnDutyError
+from onduty.events import Events
 from onduty.journal import Dynamic
 from onduty.schedules.spec import from_spec
 from onduty.tasks import Declared, Registry, Task
 
 
-class LaneMaker:
+class Recruiter:
     """``fault``: told, in words, what can't be made; all else runs."""
 
-    def __init__(self, registry: Registry, settings: Settings, fault: Callable[[str], None]) -> None:
+    def __init__(
+        self, registry: Registry, settings: Settings, clock: Clock, events: Events, fault: Callable[[str], None]
+    ) -> None:
         self._registry = registry
         self._zone = settings.timezone
+        self._clock = clock
+        self._events = events
         self._fault = fault
 
-    def of_leader(self, term: Term) -> list[Lane]:
+    def for_leader(self, term: Term, runner: Runner) -> Scheduler:
         lanes = [self._lane(one, _box(term, one.name)) for one in self._registry if one.chosen.on == "leader"]
         for lane in lanes:
             lane.once_key = self._once_key(lane.declared)
-        return lanes
+        return Scheduler(term, lanes, self._clock, self._events, runner, partial(self._dynamic, term))
 
-    def of_every_worker(self) -> list[Lane]:
-        return [self._lane(one, NoState()) for one in self._registry if one.chosen.on == "every_worker"]
+    def for_every_worker(self, term: Term, runner: Runner) -> Scheduler:
+        lanes = [self._lane(one, NoState()) for one in self._registry if one.chosen.on == "every_worker"]
+        return Scheduler(term, lanes, self._clock, self._events, runner)
 
-    def dynamic(self, term: Term, dynamic: Dynamic) -> Lane | None:
+    def _dynamic(self, term: Term, dynamic: Dynamic) -> Lane | None:
         """``None``: it is of a newer or older version of this app."""
         declared = self._registry.find(dynamic.task)
         if declared is None or declared.chosen.on != "leader":
