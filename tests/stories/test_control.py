@@ -7,6 +7,8 @@ import json
 import threading
 from typing import Any
 
+import pytest
+
 from onduty import Context, Outcome
 from onduty.clock import SECOND
 from onduty.events import TaskPaused, TaskResumed
@@ -273,6 +275,32 @@ def test_what_is_to_succeed_once_is_tried_until_it_has_and_never_again(stage: St
         stage.end(scheduler)
 
     assert tried == terms[:2]
+
+
+@pytest.mark.parametrize(
+    ("returned", "why"),
+    [
+        ({1, 2}, "TypeError: Object of type set is not JSON serializable"),
+        ("x" * 70_000, "70002 characters of JSON, and 65536 is the most"),
+    ],
+    ids=["a set", "too long"],
+)
+def test_a_result_that_can_not_be_kept_is_told_in_the_log(stage: Stage, returned: Any, why: str) -> None:
+    """The run has succeeded all the same."""
+
+    @stage.duty.every(hours=1)
+    def collect() -> Any:
+        return returned
+
+    scheduler = stage.begin()
+    tick(stage, lambda: stage.rows("collect", Outcome.SUCCEEDED))
+    stage.end(scheduler)
+
+    (row,) = stage.rows("collect")
+    assert row.result is None
+    assert [line[1:] for line in json.loads(stage.journal.log(row.run_id))] == [
+        ["INFO", f"its result is not kept: {why}"]
+    ]
 
 
 def test_progress_and_log_are_kept_with_the_run_while_it_runs(stage: Stage) -> None:

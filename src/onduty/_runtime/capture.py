@@ -35,11 +35,15 @@ def install() -> None:
 
 
 def _line(record: logging.LogRecord) -> str:
-    """Seconds since the epoch, level, text."""
     try:
         text = record.getMessage()
     except Exception:  # noqa: BLE001  # wrong arguments: logging itself will say so, as ever
         text = str(record.msg)
     if record.exc_info and record.exc_info[1] is not None:
         text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
-    return json.dumps([round(record.created, 3), record.levelname, text[:LINE_LIMIT]], separators=(",", ":"))
+    return line(record.created, record.levelname, text)
+
+
+def line(at: float, level: str, text: str) -> str:
+    """One of a run's log: seconds since the epoch, level, text."""
+    return json.dumps([round(at, 3), level, text[:LINE_LIMIT]], separators=(",", ":"))

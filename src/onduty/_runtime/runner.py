@@ -17,9 +17,10 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from onduty._runtime import capture
 from onduty._runtime.execution import Execution, Scope
 from onduty._runtime.threads import spawn, stay_behind
-from onduty.clock import Clock, Wakeup
+from onduty.clock import SECOND, Clock, Wakeup
 from onduty.context import current
 from onduty.errors import TermLost
 from onduty.journal import Outcome
@@ -168,7 +169,9 @@ class Runner:
         if error is not None:
             execution.error, execution.trace = _as_text(error)
         elif value is not None:
-            execution.result = _as_result(value)
+            execution.result, why = _as_result(value)
+            if why:
+                execution.note_line(capture.line(self._clock.now() / SECOND, "INFO", f"its result is not kept: {why}"))
         execution.ended_at = self._clock.now()
         execution.keeper.came_back(execution)
 
@@ -199,10 +202,12 @@ def _as_text(error: BaseException) -> tuple[str, str]:
     return shown.encode(errors="replace").decode(), trace.encode(errors="replace").decode()
 
 
-def _as_result(value: Any) -> str | None:
-    """The returned value as JSON if it is plain and small; a task may return what it likes otherwise."""
+def _as_result(value: Any) -> tuple[str | None, str]:
+    """The returned value as JSON if it is plain and small, else why not; a task may return what it likes."""
     try:
         text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    except Exception:  # noqa: BLE001  # it may be of any type, or too deep
-        return None
-    return text if len(text) <= _RESULT_LIMIT else None
+    except Exception as error:  # noqa: BLE001  # it may be of any type, or too deep
+        return None, _as_text(error)[0]
+    if len(text) > _RESULT_LIMIT:
+        return None, f"{len(text)} characters of JSON, and {_RESULT_LIMIT} is the most"
+    return text, ""
