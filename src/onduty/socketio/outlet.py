@@ -3,7 +3,8 @@
 *At once*, where threads wait. *Gathered*, in a gevent loop: engine.io says every message by itself, and in a burst that
 is a system call for each message and each client, and each wakes the client, while all of it is there before the loop
 gets to turn at all. So it is put together until the greenlets that can run have run, which takes no longer than they
-do. Of threads nobody can say when they have.
+do. The first one goes out at once: mostly it is alone, and would only be late. Of threads nobody can say when they have
+run.
 """
 
 from __future__ import annotations
@@ -79,11 +80,15 @@ class Gathered:
             self._flush()
         elif not self._is_due:
             self._is_due = True
-            self._soon(self.end)
+            self._soon(self._turned)
+            self.end()
+
+    def _turned(self) -> None:
+        self._is_due = False
+        self.end()
 
     def end(self) -> None:
-        """Of the turn, and of the connection: what goes at once goes out, the rest has a greenlet of its own."""
-        self._is_due = False
+        """What goes at once goes out, the rest has a greenlet of its own."""
         if not self._held or self._sending.locked():
             return
         data = self._take()
