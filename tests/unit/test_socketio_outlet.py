@@ -1,14 +1,15 @@
-"""What is said to a client in one turn of a gevent loop: sent as one, whole and in order, whatever the client takes."""
+"""What is said to a client in a row is sent as one, whole and in order, whatever the client takes."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onduty.socketio.outlet import ENOUGH, Gathered
+from onduty.socketio.outlet import ENOUGH, Counted, Gathered
 
 
 class Client:
@@ -124,3 +125,73 @@ def test_an_end_of_the_connection_sends_what_is_held() -> None:
     client.outlet.end()
 
     assert client.got == [b"so long", b"bye"]
+
+
+def counted(client: Client) -> Counted:
+    return Counted(client.attempt, client.send)
+
+
+def test_what_was_announced_is_one_call() -> None:
+    """And what comes without having been announced goes out at once."""
+    client = Client()
+    outlet = counted(client)
+    outlet.add(b"a")
+    outlet.expect(3)
+    for word in (b"b", b"c"):
+        outlet.add(word)
+    assert client.got == [b"a"]
+
+    outlet.add(b"d")
+    outlet.add(b"e")
+
+    assert client.got == [b"a", b"bcd", b"e"]
+
+
+def test_much_that_was_announced_goes_out_before_all_of_it_is_there() -> None:
+    client = Client()
+    outlet = counted(client)
+    outlet.expect(3)
+
+    outlet.add(b"a" * ENOUGH)
+    outlet.add(b"b")
+
+    assert client.got == [b"a" * ENOUGH]
+
+
+@given(st.lists(st.tuples(st.binary(max_size=20), st.integers(0, 3), st.booleans()), max_size=30))
+def test_no_other_thread_waits_for_what_was_announced(said: list[tuple[bytes, int, bool]]) -> None:
+    """A pong, said by whoever reads: it takes along what is held, in order."""
+    client = Client()
+    outlet = counted(client)
+
+    def elsewhere(data: bytes) -> None:
+        thread = threading.Thread(target=outlet.add, args=(data,))
+        thread.start()
+        thread.join()
+
+    for data, count, is_ours in said:
+        if count:
+            outlet.expect(count)
+        if is_ours:
+            outlet.add(data)
+        else:
+            elsewhere(data)
+            assert b"".join(client.got).endswith(data)
+    outlet.expect(0)
+    outlet.add(b"end")
+
+    assert b"".join(client.got) == b"".join(data for data, *_ in said) + b"end"
+
+
+@pytest.mark.parametrize(("room", "got"), [(100, [b"a"]), (0, [])], ids=["with room", "without"])
+def test_who_can_not_go_on_leaves_nothing_behind(room: int, got: list[bytes]) -> None:
+    """At the end of the connection what is held goes out, if that takes no waiting."""
+    client = Client(room)
+    outlet = counted(client)
+    outlet.expect(2)
+    outlet.add(b"a")
+
+    outlet.end()
+    outlet.end()
+
+    assert client.got == got

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from onduty._runtime import forks
 from onduty._runtime.crossing import after_this_turn
 from onduty._runtime.threads import is_patched, spawn, stay_behind
-from onduty.socketio.outlet import AtOnce, Gathered, Outlet
+from onduty.socketio.outlet import Counted, Gathered, Outlet
 
 
 def open_client(descriptor: int) -> socket.socket:
@@ -18,6 +18,12 @@ def open_client(descriptor: int) -> socket.socket:
     connection = _client_class()(fileno=descriptor)
     connection.setblocking(True)
     return connection
+
+
+@runtime_checkable
+class Announced(Protocol):
+    def expect(self, count: int) -> None:
+        """The calling thread is about to send so many messages."""
 
 
 @lru_cache(maxsize=1)
@@ -37,6 +43,10 @@ def _client_class() -> type[socket.socket]:
             self._outlet.add(data)
             return len(data)
 
+        def expect(self, count: int) -> None:
+            if isinstance(self._outlet, Counted):
+                self._outlet.expect(count)
+
         def recv(self, *args: Any) -> bytes:
             try:
                 return super().recv(*args)
@@ -55,7 +65,7 @@ def _client_class() -> type[socket.socket]:
 def _outlet(connection: socket.socket) -> Outlet:
     send = partial(_send_all, connection)
     if not is_patched():
-        return AtOnce(send)
+        return Counted(lambda data: socket.socket.send(connection, data, socket.MSG_DONTWAIT), send)
     return Gathered(partial(_send_some, connection), send, after_this_turn(), partial(spawn, "rest"))
 
 

@@ -1,10 +1,10 @@
 """How what is said to one client goes out: all of it, in order, no message cut short by another.
 
-*At once*, where threads wait. *Gathered*, in a gevent loop: engine.io says every message by itself, and in a burst that
-is a system call for each message and each client, and each wakes the client, while all of it is there before the loop
-gets to turn at all. So it is put together until the greenlets that can run have run, which takes no longer than they
-do. The first one goes out at once: mostly it is alone, and would only be late. Of threads nobody can say when they have
-run.
+Engine.io says every message by itself, and in a burst that is a system call for each message and each client, and each
+wakes the client. *Counted*, where threads wait: engine.io takes all that is to be said to a client out of its queue,
+and is made to say how much that is. *Gathered*, in a gevent loop: in a burst all of it is there before the loop gets to
+turn at all, so it is put together until the greenlets that can run have run, which takes no longer than they do. The
+first one goes out at once: mostly it is alone, and would only be late.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ ENOUGH = 64 * 1024
 
 Send = Callable[[bytes], None]
 """Sends all, and may wait."""
+Attempt = Callable[[bytes], int]
+"""Sends what goes without waiting, and says how much that was. Raises ``BlockingIOError``: nothing does."""
 
 
 class Outlet(Protocol):
@@ -33,29 +35,54 @@ class Outlet(Protocol):
         """The connection will be closed. Waits for nothing."""
 
 
-class AtOnce:
-    def __init__(self, send: Send) -> None:
+class Counted:
+    """Goes out when as much has been said as was announced; what was not announced goes out at once."""
+
+    def __init__(self, attempt: Attempt, send: Send) -> None:
+        self._attempt = attempt
         self._send = send
+        self._held: list[bytes] = []
+        self._size = 0
+        self._who = self._left = 0
         self._sending = threading.Lock()
         """A pong must not get between the pieces of a long message."""
 
+    def expect(self, count: int) -> None:
+        """This thread is about to say so many messages, and waits for nothing in between."""
+        with self._sending:
+            self._who, self._left = threading.get_ident(), count
+
     def add(self, data: bytes) -> None:
         with self._sending:
-            self._send(data)
+            self._held.append(data)
+            self._size += len(data)
+            if self._who == threading.get_ident():
+                self._left -= 1
+                if self._left > 0 and self._size < ENOUGH:
+                    return
+            self._send(self._take())
 
     def end(self) -> None:
-        pass
+        """Something may be held if whoever announced it could not go on."""
+        if self._held and self._sending.acquire(blocking=False):
+            try:
+                with contextlib.suppress(OSError):
+                    self._attempt(self._take())
+            finally:
+                self._sending.release()
+
+    def _take(self) -> bytes:
+        data = self._held[0] if len(self._held) == 1 else b"".join(self._held)
+        self._held, self._size = [], 0
+        return data
 
 
 class Gathered:
-    """``attempt`` sends what goes at once and says how much that was.
-
-    ``soon`` has a call made at the end of the turn, where nothing may wait; ``apart`` in a greenlet of its own.
-    """
+    """``soon`` has a call made at the end of the turn, where nothing may wait; ``apart`` in a greenlet of its own."""
 
     def __init__(
         self,
-        attempt: Callable[[bytes], int],
+        attempt: Attempt,
         send: Send,
         soon: Callable[[Callable[[], None]], Any],
         apart: Callable[[Callable[[], None]], Any],

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 from onduty._runtime.crossing import here, into_this_loop
 from onduty.socketio.bus import Bus
-from onduty.socketio.counter import Counter
+from onduty.socketio.client import Announced
+from onduty.socketio.counter import Counter, Wsgi
 from onduty.socketio.half import Half, Place
 from onduty.socketio.routing import Router
 
@@ -23,6 +27,8 @@ class Threaded(Half):
         if cross is not here:
             send_packet = eio.send_packet
             eio.send_packet = lambda sid, pkt: cross(send_packet, sid, pkt)
+        else:
+            _announce(eio)
         serve = eio.handle_request
         self._counter = Counter(place, serve, self._wake, self._ended)
         self.router = Router(place.lines, place.ids, eio, serve, self._counter, cross)
@@ -51,3 +57,40 @@ class Threaded(Half):
         # Cut off in the middle of its upgrade, a session would wait for it for ever and answer polls with nothing.
         if session is not None and session.upgrading and not session.upgraded:
             session.upgrading = False
+
+
+def _announce(eio: Any) -> None:
+    # The one place that knows a session and its connection. An engine.io that is made otherwise says all one by one.
+    parts = getattr(eio, "_async", {})
+    if parts.get("websocket") is not None:
+        vars(eio)["_async"] = {**parts, "websocket": _announced(parts["websocket"])}
+
+
+def _announced(kind: Callable[[Any, Any], Wsgi]) -> Callable[[Any, Any], Wsgi]:
+    """Engine.io's ``kind`` of WebSocket, made to tell our connection how many messages its session took from its queue.
+
+    Engine.io 4 says them all in a row then, in a thread that does nothing else (``Socket._websocket_handler``).
+    """
+
+    def make(handler: Any, server: Any) -> Wsgi:
+        serve, session = kind(handler, server), handler.__self__
+
+        def take(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+            client = environ.get("gunicorn.socket")
+            if isinstance(client, Announced):
+                session.poll = _telling(session, client, session.poll)
+            return serve(environ, start_response)
+
+        return take
+
+    return make
+
+
+def _telling(session: Any, client: Announced, poll: Callable[[], Any]) -> Callable[[], Any]:
+    def polled() -> Any:
+        packets = poll()
+        if session.upgraded:  # until then it is asked by requests
+            client.expect(len(packets))
+        return packets
+
+    return polled
