@@ -30,7 +30,9 @@ def peer() -> Iterator[tuple[Outgoing, socket.socket]]:
 
 
 @pytest.fixture
-def join(tmp_path: Path) -> Iterator[Join]:
+def join(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Join]:
+    # A worker waits for the others no longer than is good for its clients; a full machine may take longer.
+    monkeypatch.setattr("onduty.socketio.mesh.MEETING", 30.0)
     joined = []
 
     def new(token: str) -> tuple[Mesh, queue.Queue[bytes]]:
