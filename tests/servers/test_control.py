@@ -64,8 +64,7 @@ def test_requests_survive_a_leader_that_dies_in_mid_request(site: OnceSite, kind
                 killed.append(site.leads(but=killed))
                 eventually(lambda: len(children(server)) == 3, 20, what="three workers")
         eventually(lambda: all(ended(site, run_id) for run_id in ids), 30, what="all have ended")
-        server.signal(signal.SIGTERM)
-        server.wait(40)
+        site.end(server)
 
     each_once(site, ids, "lost")
     site.check()

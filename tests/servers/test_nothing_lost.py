@@ -16,18 +16,12 @@ import pytest
 from onduty.journal import Outcome
 from support.disks import small_disk
 from support.once_site import OnceSite, children
-from support.processes import Running
 from support.waiting import eventually
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> OnceSite:
     return OnceSite(tmp_path)
-
-
-def end(server: Running) -> None:
-    server.signal(signal.SIGTERM)
-    server.wait(40)
 
 
 def never_twice(site: OnceSite) -> None:
@@ -49,7 +43,7 @@ def test_a_leader_killed_again_and_again_loses_no_slot(site: OnceSite) -> None:
             if len(children(server)) < 3:
                 eventually(lambda: len(children(server)) >= 5, 30, what="workers again")
         site.all_goes_on()
-        end(server)
+        site.end(server)
 
     site.check(every=0.05)
     lost = [row for row in site.rows() if row.outcome is Outcome.LOST]
@@ -105,7 +99,7 @@ def test_a_damaged_journal_is_set_aside_and_work_goes_on(site: OnceSite, damage:
             eventually(lambda old=term: site.goes_on("beat")["term"] > old, 40, what="a later term")
             site.all_goes_on()
             eventually(lambda least=number: server.output().count("was set aside") >= least, what="it is said")
-        end(server)
+        site.end(server)
 
     assert damage is not damage_deleted or "has not heard of term" in server.output()
     kind = damage.__name__.removeprefix("damage_")
@@ -143,11 +137,11 @@ def test_a_full_disk_stops_no_run_and_its_gap_is_written_down_later(site: OnceSi
                 site.all_goes_on(pid=leader)
             if number:
                 os.kill(leader, signal.SIGKILL)
-                time.sleep(0.1)
+                eventually(lambda: "can't go on duty" in server.output(), 20, what="the other one has tried")
             filler.unlink()
             site.leads(but=[leader] if number else [])
             site.all_goes_on()
-        end(server)
+        site.end(server)
         rows = {
             (row.task, slot)
             for row in site.rows()
@@ -170,7 +164,7 @@ def test_a_journal_held_by_another_process_costs_time_and_no_slot(site: OnceSite
             site.goes_on("beat", pid=leader)
             backup.execute("rollback")
         site.all_goes_on(pid=leader)
-        end(server)
+        site.end(server)
 
     site.check()
 
@@ -189,14 +183,14 @@ def test_an_older_copy_put_back_reopens_no_slot_that_it_knows(site: OnceSite) ->
             source.backup(target)
         site.all_goes_on()
         term = site.goes_on("beat")["term"]
-        end(server)
+        site.end(server)
     for name in (file, file.with_name(f"{file.name}-wal"), file.with_name(f"{file.name}-shm")):
         name.unlink(missing_ok=True)
     copy.rename(file)
     with site.gunicorn("gthread", workers=2, PROBE_MISSED="all") as server:
         assert site.goes_on("beat")["term"] > term
         site.all_goes_on()
-        end(server)
+        site.end(server)
 
     never_twice(site)
 
@@ -212,8 +206,8 @@ def test_two_apps_share_a_folder(tmp_path: Path) -> None:
         second.leads()
         first.all_goes_on()
         second.all_goes_on()
-        for server in (one, two):
-            end(server)
+        first.end(one)
+        second.end(two)
 
     assert len(list(first.duty_folder.glob("*/journal.sqlite3"))) == 2
     never_twice(first)

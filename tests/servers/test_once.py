@@ -15,7 +15,7 @@ import pytest
 from onduty._runtime import policy
 from support.leadership import gaps
 from support.once_site import OnceSite, children, load
-from support.processes import Running, ask, is_living
+from support.processes import ask, is_living
 from support.waiting import eventually, throughout
 
 LOAD_SECONDS = 30.0 if os.environ.get("ONDUTY_LONG") else 15.0
@@ -24,12 +24,6 @@ LOAD_SECONDS = 30.0 if os.environ.get("ONDUTY_LONG") else 15.0
 @pytest.fixture
 def site(tmp_path: Path) -> OnceSite:
     return OnceSite(tmp_path)
-
-
-def end(server: Running) -> None:
-    """As a supervisor does: ask, and wait until all of it has gone."""
-    server.signal(signal.SIGTERM)
-    server.wait(40)
 
 
 def seen_by_another(site: OnceSite, leader: int) -> dict[str, Any] | None:
@@ -59,7 +53,7 @@ def test_a_killed_leader_is_followed_by_one_other(site: OnceSite, kind: str, opt
             killed.append(leader)
         site.leads(but=killed)
         site.all_goes_on()
-        end(server)
+        site.end(server)
 
     found = site.check()
     assert [tenure.pid for tenure in found[:kills]] == killed
@@ -81,7 +75,7 @@ def test_a_reload_hands_over_at_once_though_old_workers_are_kept_busy(site: Once
             assert time.monotonic_ns() - hung_up < 10_000_000_000
         assert any(is_living(pid) for pid in old), "the old generation was to be busy still"
         site.all_goes_on()
-        end(server)
+        site.end(server)
 
     assert len(set(generations)) == 6
     assert max(gaps(site.check())) < 3
@@ -100,8 +94,9 @@ def test_a_reload_leaves_no_hole_while_the_new_workers_import(site: OnceSite, ki
         site.leads(but=old)
         eventually(lambda: not is_living(leader), what="the old leader has ended")
         site.all_goes_on()
+        site.all_serve(server)
         told = time.monotonic_ns()
-        end(server)
+        site.end(server)
 
     assert time.monotonic_ns() - told < policy.MOST_PATIENCE * 1e9
     assert max(gaps(site.check())) < 1
@@ -117,7 +112,7 @@ def test_the_only_worker_does_not_wait_for_one_that_comes_when_it_has_gone(site:
             eventually(lambda: leader in {fact["pid"] for fact in site.facts("end")}, 20, what="it leads no more")
         assert time.monotonic_ns() - told < policy.MOST_PATIENCE * 1e9
         site.leads(but=[leader])
-        end(server)
+        site.end(server)
 
     site.check()
 
@@ -129,7 +124,7 @@ def test_workers_that_serve_twenty_requests_each_hand_over_without_a_hole(site: 
         with load(site, "/") as statuses:
             throughout(lambda: not server.has_ended, LOAD_SECONDS, what="the server serves", interval=0.2)
         site.all_goes_on()
-        end(server)
+        site.end(server)
 
     assert len(site.check()) > 5
     assert set(statuses) == {200}
@@ -150,7 +145,7 @@ def test_orphans_of_a_killed_master_do_not_lead_a_dead_server(site: OnceSite, ki
             assert leader in children(second)
             site.all_goes_on()
             assert {fact["pid"] for fact in site.facts("end")} <= set(orphans)
-            end(second)
+            site.end(second)
 
     site.check()
 
@@ -172,7 +167,7 @@ def test_a_leader_that_is_frozen_and_released_goes_on_alone(site: OnceSite) -> N
             os.kill(leader, signal.SIGCONT)
         eventually(lambda: f"pid {leader}, turns its loop again" in server.output(), what="and that it goes on")
         site.all_goes_on(pid=leader)
-        end(server)
+        site.end(server)
 
     assert site.leads(after=stopped) == leader
     assert len(site.check()) <= 2  # the other worker may have had a turn while the server ended
@@ -192,7 +187,7 @@ def test_a_leader_frozen_for_ten_seconds_is_replaced_where_that_was_asked_for(si
                 os.kill(leader, signal.SIGCONT)
         next_began = min(fact["t"] for fact in site.facts("begin") if fact["pid"] != leader)
         site.all_goes_on()
-        end(server)
+        site.end(server)
 
     assert 9 < (next_began - stopped) / 1e9 < 20
     site.check()

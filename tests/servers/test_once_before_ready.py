@@ -41,8 +41,7 @@ def test_a_preloading_master_has_no_thread_no_descriptor_and_no_lock(site: OnceS
         assert site.leads() in children(server)
         has_nothing_of_ours(site, server)
         site.all_goes_on()
-        server.signal(signal.SIGTERM)
-        server.wait(40)
+        site.end(server)
 
     site.check()
 
@@ -52,8 +51,7 @@ def test_a_master_that_reads_the_journal_at_import_does_not_take_it_from_its_wor
     with site.gunicorn("gthread") as first:
         site.leads()
         site.all_goes_on()
-        first.signal(signal.SIGTERM)
-        first.wait(40)
+        site.end(first)
 
     with site.gunicorn("gthread", "--preload", PROBE_READS="yes") as server:
         leader = site.leads(but=[fact["pid"] for fact in site.facts("beat")])
@@ -61,8 +59,7 @@ def test_a_master_that_reads_the_journal_at_import_does_not_take_it_from_its_wor
         (read,) = site.facts("read")
         assert (read["pid"], read["runs"] > 0) == (server.pid, True)
         has_nothing_of_ours(site, server)
-        server.signal(signal.SIGTERM)
-        server.wait(40)
+        site.end(server)
 
     site.check()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 
 from support.leadership import Fact, overlaps, tenures
@@ -41,7 +40,6 @@ def test_without_the_kernels_lock_the_journal_alone_keeps_slots_and_services_apa
             for pid in children(server):
                 site.goes_on("slot", pid=pid)
         site.all_goes_on()
-        server.signal(signal.SIGTERM)
-        server.wait(40)
+        site.end(server)
 
     site.check()

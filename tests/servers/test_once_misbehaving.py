@@ -13,18 +13,13 @@ import pytest
 from onduty.journal import Outcome
 from support.leadership import Fact, gaps
 from support.once_site import OnceSite, children, load
-from support.processes import Running, ask, is_living
+from support.processes import ask, is_living
 from support.waiting import eventually
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> OnceSite:
     return OnceSite(tmp_path)
-
-
-def end(server: Running) -> None:
-    server.signal(signal.SIGTERM)
-    server.wait(40)
 
 
 def standby_knows(site: OnceSite) -> int | None:
@@ -71,7 +66,7 @@ def test_a_run_that_raises_exits_or_forks_does_not_end_the_term(site: OnceSite, 
             leader = site.leads(but=killed)
             assert is_living(heir.get("child", heir["pid"]))
         site.all_goes_on()
-        end(server)
+        site.end(server)
 
     found = site.check()
     assert [tenure.pid for tenure in found[:2]] == killed
@@ -92,7 +87,7 @@ def test_a_run_that_closes_all_descriptors_costs_the_term_and_no_slot(
             term = site.do("close all")["term"]
             eventually(lambda old=term: site.goes_on("beat")["term"] > old, 20, what="a new term")
             site.all_goes_on()
-        end(server)
+        site.end(server)
 
     site.check(overlap=1.5)
 
@@ -107,7 +102,7 @@ def test_a_folder_deleted_while_everything_runs_is_made_anew(site: OnceSite) -> 
             shutil.rmtree(site.duty_folder)
             eventually(lambda old=term: site.goes_on("beat")["term"] > old, 30, what="a later term")
             site.all_goes_on()
-        end(server)
+        site.end(server)
 
 
 def test_a_service_that_hangs_is_not_started_twice_while_its_process_lives(site: OnceSite) -> None:
@@ -132,7 +127,7 @@ def test_a_service_that_hangs_is_not_started_twice_while_its_process_lives(site:
         (site.folder / "hang").unlink()
         site.goes_on("slot", task="tock")
         eventually(lambda: len(site.facts("stubborn")) == 2, what="the service runs in the new worker")
-        end(server)
+        site.end(server)
 
     first, second = site.facts("stubborn")
     assert max(fact["t"] for fact in site.facts("hanging") if fact["pid"] == leader) < second["t"]

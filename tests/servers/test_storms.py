@@ -39,8 +39,7 @@ def test_a_storm_of_reloads_loses_no_request(site: OnceSite, kind: str, options:
                 eventually(lambda least=10 * (round_ + 1): len(ids) > least, 30, what="more requests")
         site.all_goes_on()
         eventually(lambda: all(ended(site, run_id) for run_id in ids), 30, what="all have ended")
-        server.signal(signal.SIGTERM)
-        server.wait(40)
+        site.end(server)
 
     each_once(site, ids, "stopped")
     stopped = {row.run_id for row in site.rows("export") if row.outcome and row.outcome.value == "stopped"}
@@ -65,8 +64,7 @@ def test_a_leader_that_was_stopped_wakes_up_to_all_that_was_asked_for(site: Once
             os.kill(leader, signal.SIGCONT)
         site.all_goes_on(pid=leader, term=term)
         eventually(lambda: all(ended(site, run_id) for run_id in ids), 30, what="all have ended")
-        server.signal(signal.SIGTERM)
-        server.wait(40)
+        site.end(server)
 
     each_once(site, ids)
     site.check()
@@ -93,8 +91,7 @@ def test_a_run_that_does_not_listen_holds_up_its_own_task_only(site: OnceSite) -
             eventually(lambda: ended(site, deaf), 30, what="it has ended")
             site.goes_on("slot", task="tock", pid=new)
         eventually(lambda: ended(site, waits), 30, what="the next one has ended")
-        server.signal(signal.SIGTERM)
-        server.wait(40)
+        site.end(server)
 
     first, second = site.facts("export")
     (heard,) = site.facts("heard")
@@ -115,8 +112,7 @@ def test_a_journal_that_can_not_be_written_for_a_while_loses_no_run(site: OnceSi
                 eventually(lambda times=number: server.output().count("runs go on") == times, 30, what="it is said")
                 site.all_goes_on()
             eventually(lambda times=number: server.output().count("answers again") == times, 30, what="it is said")
-        server.signal(signal.SIGTERM)
-        server.wait(40)
+        site.end(server)
 
     site.check()
 

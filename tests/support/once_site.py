@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import sys
 import threading
 import time
@@ -51,11 +53,27 @@ class OnceSite:
             settings += ["--threads", "8"]
         return self.run("-m", "gunicorn", *settings, *options, app, **env)
 
-    def is_ready(self, count: int) -> None:
-        """Wait until so many workers have begun to serve, dead ones included.
+    def end(self, server: Running) -> None:
+        """As a supervisor does: ask gunicorn, and wait until all of it has gone; but see :meth:`all_serve`."""
+        self.all_serve(server)
+        server.signal(signal.SIGTERM)
+        server.wait(40)
 
-        gunicorn misses a signal that meets a worker in the middle of its start.
+    def all_serve(self, server: Running) -> None:
+        """Wait until each living worker has begun to serve.
+
+        gunicorn misses a signal that meets one in the middle of its start: that one goes on, and leads, until the
+        master loses patience after 30 s and kills it in the middle of its runs.
         """
+
+        def serving() -> bool:
+            ready = {int(pid) for pid in re.findall(r"\[(\d+)\] \[INFO\] .*: worker ready", server.output())}
+            return ready >= set(children(server))
+
+        eventually(serving, 20.0, what=f"all workers serve, in {self.folder}")
+
+    def is_ready(self, count: int) -> None:
+        """Wait until so many workers have begun to serve, dead ones included: see :meth:`all_serve`."""
         output = self.folder / "output"
         eventually(lambda: output.read_text().count("worker ready") == count, 20.0, what=f"{count} workers in {output}")
 
