@@ -20,6 +20,13 @@ def open_journal(settings: Settings, path: Path, offload: Offload) -> Journal:
     return SqliteJournal(path, offload=offload, durability=settings.durability)
 
 
+def load_for_duty(settings: Settings) -> None:
+    """Import what a journal needs once this worker leads, so that no take-over waits for it."""
+    if settings.journal == "sqlite":
+        import onduty.journal.sqlite_entries
+        import onduty.journal.sqlite_pruning  # noqa: F401  # both for later
+
+
 def open_election(folder: Path, me: ProcessId) -> Election:
     from onduty.election.file import FileElection
 

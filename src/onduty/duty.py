@@ -98,6 +98,7 @@ class OnDuty:
             self._events,
             lifecycle,
             self._clock,
+            load_for_duty=lambda: backends.load_for_duty(chosen),
             open_journal=lambda path, offload: backends.open_journal(chosen, path, offload),
             open_scratch=backends.open_scratch,
             open_election=backends.open_election,

@@ -26,7 +26,7 @@ def row(*may: str, lazily: tuple[str, ...] = ()) -> Row:
 
 FACTS = (".errors", ".events", ".clock", ".process", ".calls", ".schedules")
 DECLARATIONS = (".config", ".context", ".run", ".tasks")
-PORTS = (".election", ".journal")
+PORTS = (".election", ".journal", ".journal.entries")
 PLAIN_DATA = (*FACTS, ".folder", *DECLARATIONS, *PORTS)
 
 TABLE: dict[str, Row] = {

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from onduty.journal import Entry, Era, Journal, memory_book
+from onduty.journal import Journal, memory_book
+from onduty.journal.entries import Entry, Era
 from onduty.journal.memory import MemoryJournal
 from onduty.testing.simulator import simulate
 from onduty.testing.simulator.machine import Machine

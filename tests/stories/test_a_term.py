@@ -13,7 +13,7 @@ from onduty import Context, Outcome, RunFailed, RunLost, SlotsPassed
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable
 from onduty.events import RetryDropped
-from onduty.journal import Claim, Finish
+from onduty.journal.entries import Claim, Finish
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
 from support.stage import Stage, tick
@@ -198,7 +198,7 @@ def test_while_a_service_lingers_elsewhere_the_next_term_does_not_start_it(stage
     tick(stage, lambda: scheduler.beat > 20)
 
     assert began == []
-    from onduty.journal import Finish
+    from onduty.journal.entries import Finish
 
     stage.journal.write(scheduler._term.number, [Finish("old-1", Outcome.STOPPED, stage.clock.now())])
     tick(stage, lambda: began)

@@ -10,7 +10,8 @@ from onduty import Context, Outcome, RunLost
 from onduty.clock import SECOND
 from onduty.errors import StoreFull
 from onduty.events import JournalFailed, JournalRecovered, RunStopped
-from onduty.journal import Begin, Claim, Entry, Lost, Request, RunRecord
+from onduty.journal import Request, RunRecord
+from onduty.journal.entries import Begin, Claim, Entry, Lost
 from onduty.journal.memory import MemoryJournal
 from onduty.process import this_process
 from support.stage import Stage, tick

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from onduty.errors import StoreUnavailable
-from onduty.journal import Claim, Finish, Mark, Outcome
+from onduty.journal import Mark, Outcome
+from onduty.journal.entries import Claim, Finish
 from onduty.journal.memory import MemoryJournal
 from onduty.process import this_process
 

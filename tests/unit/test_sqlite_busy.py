@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from onduty.errors import JournalBusy
-from onduty.journal import Claim, Dynamic, Request
+from onduty.journal import Dynamic, Request
+from onduty.journal.entries import Claim
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
 

@@ -10,23 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from onduty.journal import (
-    Again,
-    Answered,
-    Begin,
-    Claim,
-    Dynamic,
-    Entry,
-    Era,
-    Finish,
-    Lost,
-    Note,
-    Outcome,
-    Passed,
-    Renamed,
-    Request,
-    Seen,
-)
+from onduty.journal import Dynamic, Outcome, Request
+from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Era, Finish, Lost, Note, Passed, Renamed, Seen
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from onduty.errors import JournalDamaged, StoreUnavailable
-from onduty.journal import Claim, Finish, Outcome
+from onduty.journal import Outcome
+from onduty.journal.entries import Claim, Finish
 from onduty.journal.memory import MemoryJournal
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process

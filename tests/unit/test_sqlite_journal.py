@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from onduty.errors import ConfigError, JournalDamaged, StoreUnavailable
-from onduty.journal import Begin, Claim, Finish, Lost, Mark, Outcome
+from onduty.journal import Mark, Outcome
+from onduty.journal.entries import Begin, Claim, Finish, Lost
 from onduty.journal.sqlite import SqliteJournal
 from onduty.journal.sqlite_file import CHECKPOINT_AFTER
 from onduty.process import this_process

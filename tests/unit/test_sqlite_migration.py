@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from onduty.journal import Begin, Claim, Finish, Mark, Outcome, Seen, sqlite_schema
+from onduty.journal import Mark, Outcome, sqlite_schema
+from onduty.journal.entries import Begin, Claim, Finish, Seen
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
 from support.at_once import at_once

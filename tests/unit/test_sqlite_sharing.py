@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from onduty.errors import TermLost
-from onduty.journal import Claim, Finish, Mark, Outcome
+from onduty.journal import Mark, Outcome
+from onduty.journal.entries import Claim, Finish
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
 from support.at_once import at_once
@@ -37,7 +38,7 @@ def journal(path: Path) -> Iterator[SqliteJournal]:
 # Each begins with another task, so that all get a share; each tries every slot.
 CLAIM_ALL = """
 import json, sys
-from onduty.journal import Claim
+from onduty.journal.entries import Claim
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
 path, name = sys.argv[1:]

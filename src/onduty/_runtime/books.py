@@ -21,7 +21,8 @@ from onduty._runtime.term import Term
 from onduty.clock import Clock
 from onduty.errors import JournalDamaged, StoreFull, StoreUnavailable, TermLost
 from onduty.events import Events
-from onduty.journal import Again, Begin, Claim, Entry, Finish, Outcome
+from onduty.journal import Outcome
+from onduty.journal.entries import Again, Begin, Claim, Entry, Finish
 
 TRY_AGAIN = 1.0
 """Seconds between two tries to write what is on account."""

@@ -14,7 +14,8 @@ from onduty._runtime.lanes import Lane, lane_name
 from onduty._runtime.term import Term
 from onduty.clock import Clock
 from onduty.events import Events
-from onduty.journal import Answered, Dynamic, Mark, Request
+from onduty.journal import Dynamic, Mark, Request
+from onduty.journal.entries import Answered
 
 MOST_AT_ONCE = 200
 

@@ -22,22 +22,8 @@ from onduty._runtime.runner import TIMED_OUT
 from onduty._runtime.term import Term
 from onduty.clock import SECOND, Clock
 from onduty.events import Events
-from onduty.journal import (
-    Again,
-    Answered,
-    Begin,
-    Claim,
-    Entry,
-    Era,
-    Finish,
-    Lost,
-    Mark,
-    Note,
-    Outcome,
-    Passed,
-    RunRecord,
-    Seen,
-)
+from onduty.journal import Mark, Outcome, RunRecord
+from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Era, Finish, Lost, Note, Passed, Seen
 from onduty.schedules import Slots
 
 SERVICE_BACKOFF = 60.0

@@ -64,6 +64,7 @@ class Engine:
         life: Lifecycle,
         clock: Clock,
         *,
+        load_for_duty: Callable[[], None],
         open_journal: Callable[[Path, Offload], Journal],
         open_scratch: Callable[[], Journal],
         open_election: Callable[[Path, ProcessId], Election],
@@ -76,6 +77,7 @@ class Engine:
         self._registry = registry
         self._life = life
         self._clock = clock
+        self._load_for_duty = load_for_duty
         self._open_journal = open_journal
         self._open_scratch = open_scratch
         self._open_election = open_election
@@ -143,10 +145,10 @@ class Engine:
             )
             spawn("elector", partial(self._stand_by, self._elector))
 
-    @staticmethod
-    def _stand_by(elector: Elector) -> None:
+    def _stand_by(self, elector: Elector) -> None:
         import onduty._runtime.recruiting  # noqa: F401  # see there; now, so that no take-over waits for it
 
+        self._load_for_duty()
         elector.run()
 
     def leave(self) -> None:

@@ -25,7 +25,8 @@ from onduty._runtime.threads import spawn, stay_behind
 from onduty.clock import Clock, Wakeup
 from onduty.errors import JournalDamaged, StoreUnavailable, TermLost
 from onduty.events import Events
-from onduty.journal import Again, Dynamic, Finish, Outcome, Renamed, RunRecord
+from onduty.journal import Dynamic, Outcome, RunRecord
+from onduty.journal.entries import Again, Finish, Renamed
 from onduty.process import ProcessId, is_alive
 from onduty.tasks import Declared
 

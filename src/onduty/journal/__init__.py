@@ -12,48 +12,29 @@ Not promised: that the *effect* of a run happens once. A machine can die between
 
 # Annotations are evaluated here, for the reason given in ``entries``.
 from collections.abc import Collection, Sequence
+from enum import Enum
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from onduty.journal.entries import Again as Again
-from onduty.journal.entries import Answered as Answered
-from onduty.journal.entries import Begin as Begin
-from onduty.journal.entries import Claim as Claim
-from onduty.journal.entries import Entry as Entry
-from onduty.journal.entries import Era as Era
-from onduty.journal.entries import Finish as Finish
-from onduty.journal.entries import Lost as Lost
-from onduty.journal.entries import Note as Note
-from onduty.journal.entries import Outcome as Outcome
-from onduty.journal.entries import Passed as Passed
-from onduty.journal.entries import Renamed as Renamed
-from onduty.journal.entries import Seen as Seen
 from onduty.process import ProcessId
 
-__all__ = [
-    "Again",
-    "Answered",
-    "Begin",
-    "Claim",
-    "Dynamic",
-    "Entry",
-    "Era",
-    "Finish",
-    "Journal",
-    "Lost",
-    "Mark",
-    "Newest",
-    "Note",
-    "Outcome",
-    "Passed",
-    "Renamed",
-    "Request",
-    "RunRecord",
-    "Seen",
-]
+if TYPE_CHECKING:
+    from onduty.journal.entries import Entry
 
 REQUEST_SECONDS = 1.0
 """How long a request may wait to be written before it is :class:`onduty.errors.JournalBusy`."""
+
+
+class Outcome(str, Enum):
+    """How a run, or a slot that never became one, ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed out"
+    SKIPPED = "skipped"  # another run of the task was in progress, or the task was paused
+    MISSED = "missed"  # nobody was on duty, or the leader was late
+    STOPPED = "stopped"  # it ended because its worker was leaving
+    LOST = "lost"  # its process died while it ran, or nobody can know any more whether it ran
 
 
 class RunRecord(NamedTuple):
@@ -166,7 +147,7 @@ class Journal(Protocol):
         fenced by an older term does not refuse us for ever after the folder was deleted.
         """
 
-    def write(self, term: int, entries: Sequence[Entry]) -> list[bool]:
+    def write(self, term: int, entries: "Sequence[Entry]") -> list[bool]:
         """Write all entries in one transaction, in order; say of each whether it was accepted.
 
         Raises:

@@ -5,20 +5,9 @@ mark and its own state.
 """
 
 # Annotations are evaluated here: a named tuple compiles each one that is text, 0.1 ms a class in every worker.
-from enum import Enum
 from typing import NamedTuple
 
-
-class Outcome(str, Enum):
-    """How a run, or a slot that never became one, ended."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    TIMED_OUT = "timed out"
-    SKIPPED = "skipped"  # another run of the task was in progress, or the task was paused
-    MISSED = "missed"  # nobody was on duty, or the leader was late
-    STOPPED = "stopped"  # it ended because its worker was leaving
-    LOST = "lost"  # its process died while it ran, or nobody can know any more whether it ran
+from onduty.journal import Outcome
 
 
 class Claim(NamedTuple):

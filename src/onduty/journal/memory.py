@@ -13,7 +13,8 @@ from pathlib import Path
 
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable, TermLost
-from onduty.journal import Dynamic, Entry, Finish, Mark, Newest, Request, RunRecord
+from onduty.journal import Dynamic, Mark, Newest, Request, RunRecord
+from onduty.journal.entries import Entry, Finish
 from onduty.journal.memory_book import MemoryBook
 from onduty.process import ProcessId
 

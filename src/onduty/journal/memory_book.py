@@ -7,23 +7,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from onduty.journal import (
-    Again,
-    Answered,
-    Begin,
-    Claim,
-    Entry,
-    Era,
-    Finish,
-    Lost,
-    Mark,
-    Note,
-    Outcome,
-    Passed,
-    Renamed,
-    Request,
-    Seen,
-)
+from onduty.journal import Mark, Outcome, Request
+from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Era, Finish, Lost, Note, Passed, Renamed, Seen
 from onduty.journal.memory_requests import MemoryRequests, renamed
 from onduty.journal.memory_rows import MemoryRows, Row
 from onduty.process import ProcessId

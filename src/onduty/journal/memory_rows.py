@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator
 
-from onduty.journal import Claim, Outcome, Passed, RunRecord
+from onduty.journal import Outcome, RunRecord
+from onduty.journal.entries import Claim, Passed
 from onduty.process import ProcessId
 
 PRUNE_STEP = 1000

@@ -10,17 +10,20 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onduty.clock import SECOND
 from onduty.errors import TermLost
-from onduty.journal import REQUEST_SECONDS, Dynamic, Entry, Finish, Mark, Newest, Request, RunRecord
+from onduty.journal import REQUEST_SECONDS, Dynamic, Mark, Newest, Request, RunRecord
 from onduty.journal import sqlite_reading as reading
 from onduty.journal import sqlite_requests as asking
-from onduty.journal.sqlite_entries import Writer, newest_term, place
 from onduty.journal.sqlite_file import Durability, Offload, SqliteFile
-from onduty.journal.sqlite_pruning import prune
 from onduty.journal.sqlite_session import Session
 from onduty.process import ProcessId
+
+if TYPE_CHECKING:
+    from onduty.journal.entries import Entry
+    from onduty.journal.sqlite_entries import Writer
 
 
 class SqliteJournal:
@@ -36,13 +39,13 @@ class SqliteJournal:
     ) -> None:
         self._file = SqliteFile(path, offload=offload, durability=durability, busy_seconds=busy_seconds)
         self._me = ""
-        self._writer = Writer(self._me)
+        self._writer: Writer | None = None
         self._begun: tuple[int, tuple[int, int]] | None = None
         """The last term begun here, and the file it was begun in."""
 
     def open(self, me: ProcessId) -> None:
         self._me = json.dumps(me.as_dict(), sort_keys=True)
-        self._writer = Writer(self._me)
+        self._writer = None
         self._file.open()
 
     def close(self) -> None:
@@ -57,7 +60,7 @@ class SqliteJournal:
     # Terms, and what the leader writes in their name
 
     def term(self) -> int:
-        return self._file.read(newest_term)
+        return self._file.read(reading.newest_term)
 
     def newest(self) -> Newest:
         return self._file.read(reading.newest)
@@ -65,7 +68,7 @@ class SqliteJournal:
     def begin_term(self, floor: int, now: int) -> int:
         def work(session: Session) -> tuple[int, tuple[int, int]]:
             session.places.clear()  # another leader may have renamed a task since
-            newest = max(floor, newest_term(session))
+            newest = max(floor, reading.newest_term(session))
             number = newest + 1 if newest else max(now // SECOND, 1)
             session.cursor.execute(
                 "insert into terms select ?, ?, ?, coalesce(max(id), 0) + 1 from runs", (number, self._me, now)
@@ -76,13 +79,13 @@ class SqliteJournal:
         return self._begun[0]
 
     def write(self, term: int, entries: Sequence[Entry]) -> list[bool]:
+        writer = self._leaders_hand()
+
         def work(session: Session) -> list[bool] | None:
-            if not self._is_newest(session, term):
-                for entry in entries:
-                    if isinstance(entry, Finish):
-                        self._writer.write(session, term, entry)
-                return None
-            return [self._writer.write(session, term, entry) for entry in entries]
+            if self._is_newest(session, term):
+                return writer.write(session, term, entries)
+            writer.write_late(session, term, entries)
+            return None
 
         accepted = self._file.write(work)
         if accepted is None:
@@ -90,19 +93,28 @@ class SqliteJournal:
         return accepted
 
     def set_state(self, term: int, task: str, state: str, schedule: str = "") -> None:
+        writer = self._leaders_hand()
+
         def work(session: Session) -> None:
             if not self._is_newest(session, term):
                 raise TermLost(f"term {term} is over: a newer one has begun, and the state of {task} was not changed")
-            _, number = place(session, task, schedule)
-            session.cursor.execute("insert or replace into states(task, body) values (?, ?)", (number, state))
+            writer.set_state(session, task, schedule, state)
 
         self._file.write(work)
 
     def _is_newest(self, session: Session, term: int) -> bool:
         """A copy of the file that was put in its place knows the term, but not all that was written in it since."""
-        return newest_term(session) == term and (
+        return reading.newest_term(session) == term and (
             not self._begun or self._begun[0] != term or self._begun[1] == session.inode
         )
+
+    def _leaders_hand(self) -> Writer:
+        writer = self._writer  # another thread may open it anew
+        if writer is None:
+            from onduty.journal.sqlite_entries import Writer  # here: most workers never lead
+
+            writer = self._writer = Writer(self._me)
+        return writer
 
     # What any process asks for
 
@@ -171,6 +183,8 @@ class SqliteJournal:
     # Keeping it small and quick
 
     def prune(self, keep_runs: int, before: int) -> int:
+        from onduty.journal.sqlite_pruning import prune  # as above
+
         return self._file.write(lambda session: prune(session, keep_runs, before))
 
     def rest(self) -> None:

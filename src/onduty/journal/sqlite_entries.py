@@ -5,23 +5,12 @@ A plain claim costs two statements and its end one, however many rows there are:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from onduty.journal import (
-    Again,
-    Answered,
-    Begin,
-    Claim,
-    Entry,
-    Era,
-    Finish,
-    Lost,
-    Note,
-    Outcome,
-    Passed,
-    Renamed,
-    Seen,
-)
+from onduty.journal import Outcome
+from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Era, Finish, Lost, Note, Passed, Renamed, Seen
+from onduty.journal.sqlite_reading import newest_term
 from onduty.journal.sqlite_requests import rename as rename_requests
 from onduty.journal.sqlite_session import Session
 
@@ -32,9 +21,17 @@ class Writer:
     def __init__(self, me: str) -> None:
         self._me = me
 
-    def write(self, session: Session, term: int, entry: Entry) -> bool:
-        accepted: bool = self._WRITERS[type(entry)](self, session, term, entry)
-        return accepted
+    def write(self, session: Session, term: int, entries: Sequence[Entry]) -> list[bool]:
+        writers = self._WRITERS
+        return [writers[type(entry)](self, session, term, entry) for entry in entries]
+
+    def write_late(self, session: Session, term: int, entries: Sequence[Entry]) -> None:
+        """Of a term that is over, how its runs have ended."""
+        self.write(session, term, [entry for entry in entries if isinstance(entry, Finish)])
+
+    def set_state(self, session: Session, task: str, schedule: str, state: str) -> None:
+        _, number = place(session, task, schedule)
+        session.cursor.execute("insert or replace into states(task, body) values (?, ?)", (number, state))
 
     def _claim(self, session: Session, term: int, claim: Claim) -> bool:
         execute, slot, at = session.cursor.execute, claim.slot, claim.at
@@ -195,10 +192,6 @@ class Writer:
         Note: _note,
         Answered: _answered,
     }
-
-
-def newest_term(session: Session) -> int:
-    return int(session.cursor.execute("select coalesce(max(term), 0) from terms").fetchone()[0])
 
 
 def place(session: Session, task: str, schedule: str) -> tuple[int, int]:

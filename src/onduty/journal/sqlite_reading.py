@@ -32,6 +32,10 @@ _SUCCESSES = "select key from successes where task = (select id from tasks where
 _STATE = "select body from states where task = (select id from tasks where name = ? and schedule = ?)"
 
 
+def newest_term(session: Session) -> int:
+    return int(session.cursor.execute("select coalesce(max(term), 0) from terms").fetchone()[0])
+
+
 def newest(session: Session) -> Newest:
     asked = "select (select coalesce(max(term), 0) from terms), (select coalesce(max(id), 0) from runs)"
     return Newest(*session.cursor.execute(asked).fetchone())

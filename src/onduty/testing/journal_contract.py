@@ -10,7 +10,8 @@ import threading
 from typing import Any
 
 from onduty.errors import TermLost
-from onduty.journal import Begin, Claim, Entry, Finish, Journal, Lost, Mark, Outcome, RunRecord, Seen
+from onduty.journal import Journal, Mark, Outcome, RunRecord
+from onduty.journal.entries import Begin, Claim, Entry, Finish, Lost, Seen
 from onduty.process import ProcessId
 from onduty.testing.journal_parts import ME, NOW, OTHER, begun, claim, found, passed, refuses
 from onduty.testing.journal_requests import RequestsContract

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from onduty.errors import TermLost
-from onduty.journal import Claim, Entry, Journal, Outcome, Passed, Request, RunRecord
+from onduty.journal import Journal, Outcome, Request, RunRecord
+from onduty.journal.entries import Claim, Entry, Passed
 from onduty.process import this_process
 
 ME = this_process()

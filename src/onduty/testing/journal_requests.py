@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from onduty.journal import Answered, Begin, Dynamic, Finish, Journal, Outcome, Request
+from onduty.journal import Dynamic, Journal, Outcome, Request
+from onduty.journal.entries import Answered, Begin, Finish
 from onduty.process import ProcessId
 from onduty.testing.journal_parts import NOW, OTHER, begun, claim, found, keyed, trigger
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from onduty.journal import Again, Answered, Begin, Claim, Entry, Era, Finish, Journal, Lost, Note, Outcome, Renamed
+from onduty.journal import Journal, Outcome
+from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Era, Finish, Lost, Note, Renamed
 from onduty.process import ProcessId
 from onduty.testing.journal_parts import ME, NOW, OTHER, begun, claim, found, keyed, refuses, trigger
 

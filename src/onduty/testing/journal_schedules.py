@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from onduty.journal import Dynamic, Entry, Era, Finish, Journal, Mark, Outcome, Passed, Renamed, Seen
+from onduty.journal import Dynamic, Journal, Mark, Outcome
+from onduty.journal.entries import Entry, Era, Finish, Passed, Renamed, Seen
 from onduty.process import ProcessId
 from onduty.testing.journal_parts import NOW, OTHER, begun, claim, found, keyed, passed, trigger
 

@@ -7,7 +7,8 @@ from typing import Any
 from onduty._runtime.engine import Engine
 from onduty._runtime.scheduler import Scheduler
 from onduty.clock import Wakeup
-from onduty.journal import Claim, Entry, Finish, Journal, Outcome, Seen
+from onduty.journal import Journal, Outcome
+from onduty.journal.entries import Claim, Entry, Finish, Seen
 from onduty.process import this_process
 from onduty.tasks import Declared, Task
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from onduty.errors import JournalBusy, JournalDamaged, StoreFull, StoreUnavailable, TermLost
-from onduty.journal import Dynamic, Entry, Finish, Mark, Newest, Request, RunRecord
+from onduty.journal import Dynamic, Mark, Newest, Request, RunRecord
+from onduty.journal.entries import Entry, Finish
 from onduty.process import ProcessId
 from onduty.testing.simulator.process import Process
 from onduty.testing.simulator.store import Store

@@ -13,21 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from onduty.journal import (
-    Again,
-    Answered,
-    Begin,
-    Claim,
-    Entry,
-    Era,
-    Finish,
-    Journal,
-    Lost,
-    Outcome,
-    Passed,
-    Request,
-    Seen,
-)
+from onduty.journal import Journal, Outcome, Request
+from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Era, Finish, Lost, Passed, Seen
 from onduty.process import ProcessId
 from onduty.testing.simulator.lines import Lines
 from onduty.testing.simulator.world import World

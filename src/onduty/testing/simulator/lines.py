@@ -5,7 +5,7 @@ A slot is decided once (in one era), and none is passed over without a row or a 
 
 from __future__ import annotations
 
-from onduty.journal import Claim, Era, Passed, Seen
+from onduty.journal.entries import Claim, Era, Passed, Seen
 from onduty.schedules import Schedule
 from onduty.testing.simulator.world import World
 
