@@ -68,7 +68,8 @@ def no_op() -> None:
 
 def _fill(folder: Path, rows: int) -> None:
     from onduty.folder import prepare, scope_folder
-    from onduty.journal import Claim, Finish, Outcome
+    from onduty.journal import Outcome
+    from onduty.journal.entries import Claim, Finish
     from onduty.journal.sqlite import SqliteJournal
     from onduty.process import this_process
 

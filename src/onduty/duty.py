@@ -78,6 +78,9 @@ class OnDuty:
         sentences.subscribe(self._events)
         if app is not None:
             self.init_app(app)
+        else:
+            self._hear_of_ready()
+            lifecycle.enlist(_Lookout(self._miss_an_app))
 
     def init_app(self, app: Any, *, socketio: Any = None, **settings: Any) -> None:
         """Give ``app`` its own lock, journal and background work, by this duty's declarations.
@@ -110,9 +113,19 @@ class OnDuty:
             self._own.append(engine)  # no app keeps it alive
         self._engines.append(weakref.ref(engine))
         sentences.make_visible()
+        self._hear_of_ready()
+        lifecycle.enlist(self._crew(app, engine, self._socketio if socketio is None else socketio, installation))
+
+    @staticmethod
+    def _hear_of_ready() -> None:
         forks.install(_after_fork)
         servers.recognise(lifecycle)
-        lifecycle.enlist(self._crew(app, engine, self._socketio if socketio is None else socketio, installation))
+
+    def _miss_an_app(self) -> None:
+        if not self._engines and (declared := ", ".join(one.name for one in self._registry)):
+            text = f"{declared}: declared on an OnDuty without an app, so nothing of it runs; call duty.init_app(app)"
+            sentences.make_visible()
+            self._events.emit(ev.Advice(self._clock.now(), "", text))
 
     def _crew(self, app: Any, engine: Engine, socketio: Any, installation: Installation) -> Crew:
         if socketio is None:
@@ -390,6 +403,16 @@ def _jitter(jitter: float | timedelta, every_us: int) -> float:
     if late * 1_000_000 > every_us:
         raise ConfigError(f"jitter={late:g} s is longer than the interval itself ({every_us / 1_000_000:g} s)")
     return late
+
+
+class _Lookout:
+    """Crew that does nothing but ``look``, once this process serves."""
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self.start = look
+
+    def leave(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 def _reminder(app: Any, name: str, events: ev.Events) -> Callable[[ev.TermBegan], None]:
