@@ -87,13 +87,15 @@ def test_an_async_function_sleeps_alike() -> None:
 
 
 def test_what_production_refuses_is_refused_here() -> None:
-    """State that is no JSON, a slot without a time zone, progress beyond the end."""
+    """State that is no JSON, a slot without a time zone, progress beyond the end, a name that is misspelt."""
     with pytest.raises(ArgumentError):
         Context.for_test(state={"now": object()})
     with pytest.raises(ArgumentError):
         Context.for_test(slot=datetime(2026, 1, 1))  # noqa: DTZ001  # on purpose
     with pytest.raises(ArgumentError):
         Context.for_test().progress(2)
+    with pytest.raises(ArgumentError, match=r"sleep=.*sleeps"):
+        Context.for_test(sleep=2)  # type: ignore[call-arg]
 
 
 def test_a_loop_that_does_not_listen_is_told_of() -> None:

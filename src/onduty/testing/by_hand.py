@@ -75,6 +75,9 @@ class _Hand:
     """Satisfies ``onduty.context.RunInProgress``."""
 
     def __init__(self, given: Given) -> None:
+        if unknown := [name for name in given if name not in Given.__annotations__]:
+            known = ", ".join(Given.__annotations__)
+            raise ArgumentError(f"for_test({unknown[0]}=...): a context is not made of that, but of {known}")
         slot = given.get("slot")
         if slot is not None and slot.utcoffset() is None:
             raise ArgumentError(f"slot={slot!r} has no time zone, so it names no instant: add tzinfo=timezone.utc")
