@@ -79,7 +79,17 @@ def damage_deleted(file: Path) -> None:
     file.unlink()
 
 
-@pytest.mark.parametrize("damage", [damage_truncated, damage_garbage, damage_foreign, damage_deleted])
+def damage_log(file: Path) -> None:
+    file.with_name("journal.sqlite3-wal").unlink()
+
+
+def damage_index(file: Path) -> None:
+    file.with_name("journal.sqlite3-shm").unlink()
+
+
+@pytest.mark.parametrize(
+    "damage", [damage_truncated, damage_garbage, damage_foreign, damage_deleted, damage_log, damage_index]
+)
 def test_a_damaged_journal_is_set_aside_and_work_goes_on(site: OnceSite, damage: Callable[[Path], None]) -> None:
     """Loud, in a new file, in a later term; what was there is kept beside it, under a name that says so.
 
@@ -103,7 +113,7 @@ def test_a_damaged_journal_is_set_aside_and_work_goes_on(site: OnceSite, damage:
 
     assert damage is not damage_deleted or "has not heard of term" in server.output()
     kind = damage.__name__.removeprefix("damage_")
-    words = {"truncated": {"damaged"}, "garbage": {"damaged"}, "foreign": {"foreign"}}.get(kind, {kind})
+    words = {kind if kind in ("foreign", "deleted") else "damaged"}
     aside = {one.name.split(".")[-1].split("-")[0] for one in file.parent.glob("journal.sqlite3.*-*")}
     assert words <= aside
     never_twice(site)

@@ -30,6 +30,7 @@ from onduty.journal.sqlite_opening import (
     logs_of,
     make_file,
     replaced,
+    without_log,
 )
 from onduty.journal.sqlite_session import Session, unprotected
 
@@ -257,11 +258,13 @@ class SqliteFile:
         return session
 
     def _close_the_old(self, session: Session) -> None:
-        """The path names another file by now. Raises ``JournalDamaged``: that one lies beside the old one's logs."""
+        """The path names another file by now, or other logs. Raises ``JournalDamaged``: they do not belong together."""
         # Asked while they are open: their inodes may name other files as soon as they are not.
-        left = session.logs and logs_of(self.path) == session.logs and self._look() is not None
+        found, logs = self._look(), logs_of(self.path)
         self._close()
-        if left:
+        if _inode(found) == session.inode and not set(session.logs) <= set(logs):
+            raise without_log(self.path)
+        if found is not None and session.logs and logs == session.logs:
             raise replaced(self.path)
 
     def _look(self) -> os.stat_result | None:

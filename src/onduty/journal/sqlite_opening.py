@@ -74,6 +74,12 @@ def replaced(path: Path) -> JournalDamaged:
     )
 
 
+def without_log(path: Path) -> JournalDamaged:
+    # What others still have open they would go on with, beside who made a new one, until the last of them to close it
+    # overwrites what the others wrote.
+    return JournalDamaged(f"{path}: its log (-wal or -shm) was deleted while it was in use: {_SET_ASIDE}")
+
+
 def connect(path: Path, inode: tuple[int, int], *, synchronous: str, busy_seconds: float) -> sqlite3.Connection:
     """A connection to the file that :func:`make_file` has named, as a journal of the present version in WAL mode.
 
