@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import weakref
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from onduty import events as ev
 from onduty._runtime import forks
 from onduty._runtime.engine import Engine
 from onduty._runtime.lifecycle import Crew, State, lifecycle
+from onduty.asking import Asking
 from onduty.calls import check_listener
 from onduty.clock import SystemClock, to_datetime
 from onduty.config import resolve
@@ -22,14 +22,12 @@ from onduty.context import Context
 from onduty.election import Leader
 from onduty.errors import AppError, ConfigError, DeclarationError
 from onduty.installation import Installation, engines_of_current_app, installation_of
-from onduty.journal import Dynamic, Mark, RunRecord
 from onduty.listeners import logging as sentences
 from onduty.run import Run
 from onduty.schedules import Schedule
 from onduty.tasks import (
     ContextTask,
     Declared,
-    DynamicSchedule,
     PlainTask,
     Registry,
     Service,
@@ -69,6 +67,7 @@ class OnDuty:
 
     def __init__(self, app: Any = None, *, socketio: Any = None, **settings: Any) -> None:
         self._registry = Registry()
+        self._asking = Asking(self._engine)
         self._events = ev.Events()
         self._clock = SystemClock()
         self._keywords = settings
@@ -152,7 +151,7 @@ class OnDuty:
         """
 
         def declare(function: Callable[..., Any]) -> Service:
-            service = Service(self, function, name, checked({"on": on, "was": was}))
+            service = Service(self._asking, function, name, checked({"on": on, "was": was}))
             self._registry.add(service)
             return service
 
@@ -247,9 +246,9 @@ class OnDuty:
             raise DeclarationError('once(on="every_worker"): one success of all workers is what once means')
 
         def declare(function: Callable[..., Any]) -> Task[Any, Any]:
-            probe = Declared(self, function, name, known)
+            probe = Declared(self._asking, function, name, known)
             kind: type[Task[Any, Any]] = ContextTask if probe.call.takes_context else PlainTask
-            task = kind(self, function, name, known, schedule, once)
+            task = kind(self._asking, function, name, known, schedule, once)
             self._registry.add(task)
             return task
 
@@ -284,7 +283,7 @@ class OnDuty:
         if journal is None:
             return None
         known = journal.asked(run_id) or journal.get(run_id)  # in this order, for it may become a run just now
-        return None if known is None else self._run(self._registry.get(known.task), run_id)
+        return None if known is None else self._asking.run(self._registry.get(known.task), run_id)
 
     def start(self) -> None:
         """Say by hand that this process serves, where no server does."""
@@ -293,84 +292,6 @@ class OnDuty:
     def stop(self) -> None:
         """Stop by hand, and return when stopped."""
         lifecycle.stop("stop() was called")
-
-    # What declarations ask of their owner
-
-    def trigger(self, task: Task[Any, Any], kwargs: str, key: str | None = None) -> Run:
-        return self._run(task, self._engine().trigger(task, kwargs, key))
-
-    def cancel(self, declared: Declared) -> None:
-        self._engine().cancel(declared)
-
-    def set_paused(self, declared: Declared, paused: bool) -> None:
-        engine = self._engine()
-        if declared.chosen.on == "every_worker":
-            raise DeclarationError(f'{declared.name} has on="every_worker" and can\'t be paused: no one keeps it')
-        engine.journal_to_write().set_paused(declared.name, engine.clock.now() if paused else None)
-        engine.ring(f"the pause of {declared.name}" if paused else f"{declared.name}")
-
-    def put_schedule(self, task: Task[Any, Any], key: str, spec: str, kwargs: str) -> None:
-        engine = self._engine()
-        engine.journal_to_write().put_schedule(Dynamic(task.name, key, spec, kwargs, engine.clock.now()))
-        engine.ring(f"the schedule {key!r} of {task.name}")
-
-    def drop_schedule(self, task: Task[Any, Any], key: str) -> bool:
-        engine = self._engine()
-        dropped = engine.journal_to_write().drop_schedule(task.name, key)
-        engine.ring(f"the end of the schedule {key!r} of {task.name}")
-        return dropped
-
-    def read_schedules(self, task: Task[Any, Any]) -> list[DynamicSchedule]:
-        from onduty.schedules.spec import from_spec
-
-        journal, zone = self._engine().journal, self._engine().settings.timezone
-        if journal is None:
-            return []
-        paused, marks = journal.paused(), journal.marks()
-        found = []
-        for one in journal.schedules(task.name):
-            schedule = from_spec(one.spec, zone)
-            off = (task.name, "") in paused or (task.name, one.key) in paused
-            due = None if off else self._next_slot(schedule, marks.get((task.name, one.key)))
-            found.append(DynamicSchedule(one.key, str(schedule), json.loads(one.kwargs), off, due))
-        return found
-
-    def read_next_slot(self, task: Task[Any, Any]) -> datetime | None:
-        journal, schedule = self._engine().journal, task.schedule_in(self._engine().settings.timezone)
-        if schedule is None or (journal and (task.name, "") in journal.paused()):
-            return None
-        return self._next_slot(schedule, journal.marks().get((task.name, "")) if journal else None)
-
-    def _next_slot(self, schedule: Schedule, mark: Mark | None) -> datetime | None:
-        decided = mark.slot if mark and mark.slot is not None else 0
-        slot = schedule.next_after(max(self._engine().clock.now(), decided))
-        return None if slot is None else to_datetime(slot, schedule.zone)
-
-    def read_state(self, declared: Declared) -> dict[str, Any]:
-        journal = self._engine().journal
-        found: dict[str, Any] = json.loads(journal.state(declared.name)) if journal else {}
-        return found
-
-    def read_runs(self, declared: Declared, limit: int) -> list[RunRecord]:
-        journal = self._engine().journal
-        return journal.recent(declared.name, limit) if journal else []
-
-    def _run(self, declared: Declared, run_id: str) -> Run:
-        engine = self._engine()
-
-        def read(wanted: str) -> RunRecord | None:
-            journal = engine.journal
-            return journal.get(wanted) if journal else None
-
-        def read_log(wanted: str) -> str:
-            journal = engine.journal
-            return journal.log(wanted) if journal else "[]"
-
-        def is_asked(wanted: str) -> bool:
-            journal = engine.journal
-            return declared.chosen.on == "every_worker" or bool(journal and journal.asked(wanted))
-
-        return Run(run_id, read, read_log, lambda wanted: engine.cancel(declared, wanted), engine.clock, is_asked)
 
     def engine(self) -> Engine:
         """That of the app in whose context the caller is, or of the only app, or of the one that is being tested; for

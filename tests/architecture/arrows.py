@@ -59,8 +59,10 @@ TABLE: dict[str, Row] = {
     # the composition root: knows all, loads only what is used
     ".backends": row(*PLAIN_DATA, "._runtime.*", lazily=(".election.*", ".journal.*")),
     ".installation": row(*PLAIN_DATA, "._runtime.*", lazily=(".frameworks", ".frameworks.*")),
+    ".asking": row(*PLAIN_DATA, ".schedules.*", "._runtime.*"),
     ".duty": row(
         *PLAIN_DATA,
+        ".asking",
         ".backends",
         ".installation",
         ".schedules.*",
