@@ -28,9 +28,8 @@ class Settings(NamedTuple):
 
     ``dir``: this machine's folder; "one machine" means the processes that share it. ``name``: the scope; two apps that
     differ in it do not know each other. ``lead``: may this process go on duty? ``grace``: seconds a stopping leader
-    lets runs
-    finish. ``frozen_leader``: what a standby does about a leader that no longer turns its loop. ``journal``: ``memory``
-    forgets on take-over. ``durability``: ``full`` makes SQLite wait for the disk at each commit.
+    lets runs finish. ``frozen_leader``: what a standby does about a leader that no longer turns its loop. ``journal``:
+    ``memory`` forgets on take-over. ``durability``: ``full`` makes SQLite wait for the disk at each commit.
     """
 
     dir: Path

@@ -55,8 +55,7 @@ class OnDuty:
     """Background work on exactly one worker of a web app.
 
     ``app``: a Flask app, or any WSGI or ASGI app together with ``name=``; without one, call :meth:`init_app` later.
-    Settings are
-    those of ``onduty.config.Settings``, as keywords; the environment and the app's config go before them.
+    Settings are those of ``onduty.config.Settings``, as keywords; the environment and the app's config go before them.
     ``socketio``: the app's ``flask_socketio.SocketIO``, ``socketio.Server``, ``AsyncServer`` or ``ASGIApp``; what is
     emitted on any worker then reaches the clients of every worker, and clients stay connected whichever worker they
     reach.

@@ -1,9 +1,8 @@
 """The scheduler's decisions: what becomes of a due slot, a trigger, a finished run.
 
 Each decision is a :data:`Step`: an entry for the journal, and what to do once it is accepted. The desk reads the clock
-that
-it is given, but no journal and no thread: all of it can be driven by hand. A run is in its lane from the moment it is
-decided, so that the next decision in the same batch knows of it; a refused step takes it out again.
+that it is given, but no journal and no thread: all of it can be driven by hand. A run is in its lane from the moment it
+is decided, so that the next decision in the same batch knows of it; a refused step takes it out again.
 """
 
 from __future__ import annotations

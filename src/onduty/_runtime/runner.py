@@ -1,9 +1,8 @@
 """Where users' functions run: a thread each for services, a small growing pool for everything else.
 
 Whatever a function does, raising, ``sys.exit``, forking, never returning, its thread brings back an outcome or keeps
-running; it
-does not reach the scheduler's loop. A thread can't be killed: a run that ignores ``stopping`` occupies its thread
-until it ends or the process does.
+running; it does not reach the scheduler's loop. A thread can't be killed: a run that ignores ``stopping`` occupies its
+thread until it ends or the process does.
 """
 
 from __future__ import annotations
