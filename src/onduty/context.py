@@ -39,6 +39,7 @@ class RunInProgress(Protocol):
     attempt: int
     stopping: bool
     told: bool
+    is_over: bool
     missed: Slots | None
     zone: tzinfo | None
 
@@ -53,7 +54,10 @@ class RunInProgress(Protocol):
 
 
 class Context:
-    """The first argument of a run that asks for it. Made by onduty; use it only inside its run."""
+    """The first argument of a run that asks for it. Made by onduty, and of use inside its run only.
+
+    A thread that outlives the run is told to end as the run itself would be, and can't write any more.
+    """
 
     __slots__ = ("_run", "_state")
 
@@ -85,7 +89,7 @@ class Context:
         """Whether the run must end now; a CPU-bound loop looks at this between its steps."""
         if self._run.stopping:
             self._run.told = True
-        return self._run.stopping
+        return self._run.stopping or self._run.is_over
 
     @property
     def term(self) -> int:
@@ -150,8 +154,7 @@ class State(MutableMapping[str, Any]):
     """A small JSON object that outlives the worker.
 
     An assignment is durable and fenced when it returns: under a lost term it raises ``TermLost``, and from then on the
-    run is
-    stopping. What you read is a copy; assign it back to keep a change. At most 256 KiB of JSON.
+    run is stopping. What you read is a copy; assign it back to keep a change. At most 256 KiB of JSON.
     """
 
     __slots__ = ("_run",)

@@ -48,7 +48,7 @@ def prepare(folder: Path) -> None:
             pass  # the usual case from the second start on
         found = os.stat(folder, follow_symlinks=True)
     except OSError as error:
-        raise _unusable(f"the folder {folder} can't be made or entered", error) from error
+        raise unusable(f"the folder {folder} can't be made or entered", error) from error
     if not stat.S_ISDIR(found.st_mode):
         raise DirectoryRefused(f"{folder} is not a folder: {_REMEDY}")
     if found.st_uid != os.geteuid():
@@ -60,6 +60,14 @@ def prepare(folder: Path) -> None:
         os.chmod(folder, 0o700)
     _refuse_remote(folder)
     _refuse_read_only(folder)
+
+
+def may_read(file: Path) -> bool:
+    """Whether it is there. Raises ``DirectoryRefused`` where this user may not even look."""
+    try:
+        return file.exists()
+    except OSError as error:
+        raise unusable(f"the folder {file.parent} can't be entered", error) from error
 
 
 def _refuse_open_parent(folder: Path) -> None:
@@ -87,10 +95,10 @@ def _refuse_read_only(folder: Path) -> None:
         os.close(descriptor)
         os.unlink(probe)
     except OSError as error:
-        raise _unusable(f"the folder {folder} can't be written to", error) from error
+        raise unusable(f"the folder {folder} can't be written to", error) from error
 
 
-def _unusable(what: str, error: OSError) -> DirectoryRefused | StoreUnavailable:
+def unusable(what: str, error: OSError) -> DirectoryRefused | StoreUnavailable:
     if error.errno in _PASSING:
         return StoreUnavailable(f"{what} now ({error.strerror}): free some, or {_REMEDY}")
     reason = error.strerror

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from onduty import Context, Outcome
+from onduty import Context, OnDutyError, Outcome
 from onduty.clock import SECOND
 from onduty.events import TaskPaused, TaskResumed
 from onduty.journal import Dynamic, Request
@@ -127,16 +127,20 @@ def test_a_request_and_its_cancellation_are_taken_in_order(stage: Stage) -> None
     begun: list[int] = []
 
     @stage.duty.task
-    def export() -> None:
-        begun.append(1)
+    def export(number: int) -> None:
+        begun.append(number)
 
-    busy = trigger(stage, "export")
-    unwanted = trigger(stage, "export")
-    cancel(stage, "export", unwanted)
+    first = trigger(stage, "export", "a", number=0)
+    cancel(stage, "export", first)
+    busy = trigger(stage, "export", "a", number=1)
+    unwanted = [trigger(stage, "export", number=number) for number in (2, 3)]
+    cancel(stage, "export", unwanted[0])
     stage.begin()
-    eventually(lambda: ended(stage, busy) is Outcome.SUCCEEDED and ended(stage, unwanted) is Outcome.STOPPED)
+    eventually(lambda: ended(stage, busy) is Outcome.SUCCEEDED and ended(stage, unwanted[1]) is Outcome.SUCCEEDED)
 
-    assert begun == [1]
+    assert begun == [1, 3]
+    assert [ended(stage, one) for one in (first, unwanted[0])] == [Outcome.STOPPED, Outcome.STOPPED]
+    assert stage.journal.requests() == []
 
 
 def test_a_paused_task_is_not_due_and_its_slots_are_told_when_it_goes_on(stage: Stage) -> None:
@@ -331,3 +335,80 @@ def test_progress_and_log_are_kept_with_the_run_while_it_runs(stage: Stage) -> N
         ["ERROR", "and that too"],
         ["WARNING", "done"],
     ]
+
+
+def test_a_retry_goes_on_with_the_log_of_the_attempt_that_failed(stage: Stage) -> None:
+    """In its term and, when its leader has died meanwhile, in the next; what failed is what one wants to read."""
+
+    @stage.duty.task(retries=3, backoff=5)
+    def export(ctx: Context) -> None:
+        ctx.log.warning("attempt %d", ctx.attempt)
+        if ctx.attempt < 4:
+            raise RuntimeError("on purpose")
+
+    def waits_after(attempt: int) -> bool:
+        record = stage.journal.get(run_id)
+        return record is not None and record.attempt == attempt and record.retry_at is not None
+
+    scheduler = stage.begin()
+    run_id = trigger(stage, "export")
+    tick(stage, lambda: waits_after(2))
+    stage.end(scheduler)
+    stage.begin()
+    tick(stage, lambda: ended(stage, run_id))
+
+    assert [text for _, _, text in json.loads(stage.journal.log(run_id))] == [f"attempt {n}" for n in (1, 2, 3, 4)]
+
+
+def test_what_a_run_says_while_others_wait_is_written_within_a_second(stage: Stage) -> None:
+    """Nobody rings for it; the loop itself sleeps no longer than until then."""
+    go = threading.Event()
+
+    @stage.duty.task
+    def export(ctx: Context) -> None:
+        for number in range(1, 3):
+            ctx.progress(number / 10)
+            go.wait(20)
+            go.clear()
+
+    def progress() -> float:
+        record = stage.journal.get(run_id)
+        return record.progress if record else 0.0
+
+    scheduler = stage.begin()
+    run_id = trigger(stage, "export")
+    tick(stage, lambda: progress() == 0.1)
+    go.set()
+    eventually(lambda: scheduler._noted)
+    assert scheduler.until_next(1.0) <= scheduler._note_mono - stage.clock.mono()
+    tick(stage, lambda: progress() == 0.2, seconds=0.25)
+    go.set()
+    eventually(lambda: ended(stage, run_id))
+
+
+def test_a_context_is_of_no_use_when_its_run_has_ended(stage: Stage) -> None:
+    """A thread that the run has left behind is told to end, even in mid-sleep, and writes nothing."""
+    told: list[object] = []
+
+    def left_behind(ctx: Context) -> None:
+        told.append(ctx.sleep(1000))
+        told.append(ctx.stopping)
+        for write in (lambda: ctx.state.update(seen=1), lambda: ctx.progress(1)):
+            try:
+                write()
+            except OnDutyError as error:
+                told.append(str(error))
+
+    @stage.duty.task
+    def export(ctx: Context) -> None:
+        threading.Thread(target=left_behind, args=(ctx,), daemon=True).start()
+        ctx.state["seen"] = 0
+
+    stage.begin()
+    run_id = trigger(stage, "export")
+    eventually(lambda: len(told) == 4)
+
+    assert told[:2] == [False, True]
+    assert all("has ended" in str(one) for one in told[2:])
+    eventually(lambda: ended(stage, run_id) is Outcome.SUCCEEDED)
+    assert json.loads(stage.journal.state("export")) == {"seen": 0}

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 PROGRAM = """if True:
-    import sys, time
+    import os, sys, time
     from onduty import Context, OnDuty
 
     duty = OnDuty(lambda environ, start_response: [], name="story", dir=sys.argv[1], grace=5)
@@ -19,6 +19,7 @@ PROGRAM = """if True:
 
     @duty.service(on="every_worker")
     def cache(ctx: Context) -> None:
+        assert str(f".{os.getpid():x}-") in ctx.run_id, "another worker's has the same name"
         print("service begins", flush=True)
         while ctx.sleep(0.05):
             pass

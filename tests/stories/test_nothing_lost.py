@@ -11,7 +11,7 @@ from onduty.clock import SECOND
 from onduty.errors import StoreFull
 from onduty.events import JournalFailed, JournalRecovered, RunStopped
 from onduty.journal import Request, RunRecord
-from onduty.journal.entries import Begin, Claim, Entry, Lost
+from onduty.journal.entries import Begin, Claim, Entry, Lost, Note
 from onduty.journal.memory import MemoryJournal
 from onduty.process import this_process
 from support.stage import Stage, tick
@@ -46,13 +46,16 @@ def test_a_lost_run_is_run_again_where_that_was_asked_for(stage: Stage) -> None:
 
     @stage.duty.task(retry_lost=True)
     def export(ctx: Context) -> None:
+        ctx.log.warning("again")
         seen.append((ctx.run_id, ctx.attempt))
 
     run_id = a_dead_worker_was_running(stage, "export")
+    stage.journal.write(stage.journal.term(), [Note(run_id, 0.5, "", '[[1.5,"INFO","its last words"]]')])
     stage.begin()
     eventually(lambda: stage.rows("export"))
 
     assert seen == [(run_id, 2)]
+    assert "its last words" in stage.journal.log(run_id)
     assert [(told.run_id, told.again) for told in stage.heard] == [(run_id, True)]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +107,24 @@ def test_a_disk_that_is_read_only_is_refused(tmp_path: Path) -> None:
             prepare(folder)
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_folder_that_this_user_may_not_enter_is_refused_to_whoever_reads(tmp_path: Path) -> None:
+    """As a script does that asks for the history: the error says whose folder it is, and what to do."""
+    program = (
+        "import os, sys; from onduty import OnDuty; os.setuid(65534)\n"
+        "duty = OnDuty(lambda environ, start_response: [], name='shop', dir=sys.argv[1])\n"
+        "for ask in (duty.status, duty.leader, duty.task(name='t')(print).runs):\n"
+        "    try: ask()\n"
+        "    except Exception as error: print(type(error).__name__, error)\n"
+    )
+    tmp_path.chmod(0o700)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True, timeout=60
+    )
+    said = done.stdout.splitlines()
+    assert len(said) == 3, done.stderr
+    assert all(
+        re.match(r"DirectoryRefused .*shop can't be entered \(Permission denied\).*ONDUTY_DIR", one) for one in said
+    )

@@ -67,15 +67,19 @@ class Controls:
             self._set_paused(lane, self._is_paused(lane, paused))
         tasks = {lane.task for lane in self._lanes.values()}
         requests = journal.requests(tasks, MOST_AT_ONCE + 1)
-        for request in requests[:MOST_AT_ONCE]:
-            self._take(request)
+        for number, request in enumerate(requests[:MOST_AT_ONCE], start=1):
+            self._take(request, any(_cancels(later, request) for later in requests[number:]))
         more = len(requests) > MOST_AT_ONCE
         self._revision = None if more else revision
         return more
 
-    def _take(self, request: Request) -> None:
+    def _take(self, request: Request, is_cancelled: bool) -> None:
         if request.kind == "trigger":
-            self._desk.request(self._desk.requested(request.task, request.kwargs, request.id, request.key))
+            run = self._desk.requested(request.task, request.kwargs, request.id, request.key)
+            if is_cancelled:
+                self._desk.decline(run)  # as wanted in the meantime; to run it first would be out of order
+            else:
+                self._desk.request(run)
             return
         if request.target is None:
             self._desk.cancel_all(request.task)
@@ -129,3 +133,7 @@ class Controls:
             if adopted is not None:
                 known = marks.get((dynamic.task, dynamic.key))
                 self._desk.plan(adopted, known if mark is None else Mark(mark, known.plan if known else None))
+
+
+def _cancels(later: Request, trigger: Request) -> bool:
+    return later.kind == "cancel" and later.task == trigger.task and later.target in (None, trigger.id)

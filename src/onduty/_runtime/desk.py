@@ -89,9 +89,9 @@ class Desk:
         if opened.seen is not None:
             self._note(Seen(lane.task, opened.seen, lane.key, str(lane.schedule)))
 
-    def requeue(self, lane: Lane, record: RunRecord) -> None:
-        """A run that an earlier term had accepted and not begun, or was to try again."""
-        run = self._again(lane, record)
+    def requeue(self, lane: Lane, record: RunRecord, log: str | None = None) -> None:
+        """A run that an earlier term had accepted and not begun, or was to try again. ``log``: what it has said."""
+        run = self._again(lane, record, log)
         if record.retry_at is None:
             lane.waiting.append(run)
         else:
@@ -100,7 +100,7 @@ class Desk:
             seconds = min(max(record.retry_at - self._clock.now(), 0) / SECOND, longest)
             self._retry_in(seconds, lane, run, Outcome.FAILED, record.error)
 
-    def lost(self, lane: Lane, record: RunRecord) -> bool:
+    def lost(self, lane: Lane, record: RunRecord, log: str | None = None) -> bool:
         """Its process died while it ran: whether it will run again. It waits before all that was never begun; ask
         :meth:`freed` to begin it.
         """
@@ -108,7 +108,7 @@ class Desk:
         again = options.retry_lost and not lane.declared.is_service and record.attempt <= options.retries + RETRY_LOST
         self._note(Lost(record.run_id, self._clock.now(), again))
         if again:
-            lane.waiting.insert(sum(run.attempt > 1 for run in lane.waiting), self._again(lane, record))
+            lane.waiting.insert(sum(run.attempt > 1 for run in lane.waiting), self._again(lane, record, log))
         elif record.once:
             self.alarms.set(ONCE_MORE, lambda: self.run_once(lane))
         return again
@@ -149,6 +149,11 @@ class Desk:
         """A run to be handed to :meth:`request` later; may be called from any thread."""
         return self._execution(self._lanes[name], None, run_id, kwargs, triggered=True, key=key)
 
+    def decline(self, run: Execution) -> None:
+        """Write down a run that was cancelled before it was begun."""
+        self._claim(run, "queue")
+        self._never_begin(run)
+
     def cancel(self, run_id: str) -> None:
         """Tell a run in progress to end, or take a waiting one out of the queue; any other is left alone."""
         for lane in self._lanes.values():
@@ -156,9 +161,7 @@ class Desk:
                 self._halt(lane.running[run_id], CANCELLED)
             for run in [run for run in lane.waiting if run.run_id == run_id]:
                 lane.waiting.remove(run)
-                self._finish(run, Outcome.STOPPED, CANCELLED)
-                facts = (self._clock.now(), self._term.app, run.task_name, run.run_id, run.slot, run.attempt)
-                self._events.emit(ev.RunStopped(*facts, 0.0, CANCELLED))
+                self._never_begin(run)
 
     def cancel_all(self, task: str) -> None:
         """The same for all runs of a task."""
@@ -213,7 +216,7 @@ class Desk:
             retry_in = run.declared.chosen.backoff * _doubled(run.attempt - 1) * self._spread(0.8, 1.2)
             at = self._clock.now()
             self._note(Again(run.run_id, run.attempt, at + round(retry_in * SECOND), at, run.error))
-            self._retry_in(retry_in, lane, self._again(lane, run), outcome, run.error)
+            self._retry_in(retry_in, lane, self._again(lane, run, run.log()), outcome, run.error)
         else:
             self._finish(run, outcome, run.error)
         self._tell_outcome(run, outcome, retry_in)
@@ -281,14 +284,22 @@ class Desk:
                 self._halt(old, REPLACED)
             while lane.waiting:
                 self._finish(lane.waiting.popleft(), Outcome.SKIPPED, REPLACED)
-        begin = verdict == "start"
-        if begin:
+        if verdict == "start":
             lane.running[run.run_id] = run
+            self._claim(run, "start")
         else:
             lane.waiting.append(run)
-        at = max(self._clock.now(), run.slot or 0)
-        claim = Claim(run.run_id, lane.task, run.slot, at, begin, run.kwargs, lane.key, run.key, run.once)
-        self.steps.append((claim, "start" if begin else "queue", run))
+            self._claim(run, "queue")
+
+    def _claim(self, run: Execution, then: Literal["start", "queue"]) -> None:
+        at, key = max(self._clock.now(), run.slot or 0), self._lanes[run.lane].key
+        claim = Claim(run.run_id, run.task_name, run.slot, at, then == "start", run.kwargs, key, run.key, run.once)
+        self.steps.append((claim, then, run))
+
+    def _never_begin(self, run: Execution) -> None:
+        self._finish(run, Outcome.STOPPED, CANCELLED)
+        facts = (self._clock.now(), self._term.app, run.task_name, run.run_id, run.slot, run.attempt)
+        self._events.emit(ev.RunStopped(*facts, 0.0, CANCELLED))
 
     def _tell_lost(self, lane: Lane) -> None:
         """Of a lane that is paused: once nothing is in doubt any more, the next leader knows nothing of it."""
@@ -329,9 +340,9 @@ class Desk:
     def _begin(self, run: Execution) -> None:
         self.steps.append((Begin(run.run_id, run.attempt, self._clock.now()), "start", run))
 
-    def _again(self, lane: Lane, run: Execution | RunRecord) -> Execution:
-        """The next attempt of a run, of this term or an earlier one."""
-        return self._execution(
+    def _again(self, lane: Lane, run: Execution | RunRecord, log: str | None) -> Execution:
+        """The next attempt of a run, of this term or an earlier one. It goes on with the log of those before it."""
+        again = self._execution(
             lane,
             run.slot,
             run.run_id,
@@ -342,6 +353,8 @@ class Desk:
             key=run.key,
             once=run.once,
         )
+        again.take_over(log)
+        return again
 
     def _retry_in(self, seconds: float, lane: Lane, run: Execution, outcome: Outcome, error: str | None) -> None:
         """``outcome`` and ``error`` of the attempt before: what it has come to, should it be cancelled meanwhile."""
@@ -378,7 +391,9 @@ class Desk:
             )
 
     def _new_id(self) -> str:
-        return f"{self._term.number:x}-{next(self._numbers):x}"
+        term, number = self._term, next(self._numbers)
+        # What each worker does for itself has numbers of its own, so the worker is named too.
+        return f"{term.number:x}-{number:x}" if term.fencing else f"{term.number:x}.{term.me.pid:x}-{number:x}"
 
     def _execution(
         self,

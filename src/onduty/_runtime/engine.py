@@ -31,7 +31,7 @@ from onduty.errors import (
     StoreUnavailable,
 )
 from onduty.events import Events
-from onduty.folder import prepare, scope_folder
+from onduty.folder import may_read, prepare, scope_folder, unusable
 from onduty.journal import Journal, Request
 from onduty.process import ProcessId, this_process
 from onduty.tasks import Declared, Registry
@@ -313,7 +313,7 @@ class Engine:
     def journal(self) -> Journal | None:
         """Open for reading in any process; ``None`` when there is none yet."""
         self._here()
-        if self._journal is None and not self._is_test() and not (self.folder / "journal.sqlite3").exists():
+        if self._journal is None and not self._is_test() and not may_read(self.folder / "journal.sqlite3"):
             return None
         return self._connect()
 
@@ -337,10 +337,16 @@ class Engine:
         if self.is_leading:
             assert self._elector is not None
             return self._elector.about_me()
-        answer = ask(self.folder, ASK_TIMEOUT)
+        answer = self._ask()
         if answer is None and self._elector is not None and self._elector.frozen:
             return self._elector.known_leader  # it does not answer, and still is the one
         return answer
+
+    def _ask(self) -> dict[str, Any] | None:
+        try:
+            return ask(self.folder, ASK_TIMEOUT)
+        except PermissionError as error:
+            raise unusable(f"the folder {self.folder} can't be entered", error) from error
 
     def trigger(self, declared: Declared, kwargs: str, key: str | None) -> str:
         """Ask for a run; durable when this returns. Answers its id, or that of the one that has the key already."""
@@ -400,7 +406,7 @@ class Engine:
             "server": self._life.server,
             "state": self._life.state.value,
             "leading": self.is_leading,
-            "leader": elector.known_leader if elector else ask(self.folder, ASK_TIMEOUT),
+            "leader": elector.known_leader if elector else self._ask(),
             "frozen_leader": elector.frozen if elector else None,
             "held": bool(scheduler and scheduler.is_held),
             "tasks": scheduler.snapshot() if scheduler else {},

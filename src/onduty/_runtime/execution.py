@@ -7,6 +7,7 @@ in; its keeper hears that there is something to write down, and that it has ende
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import threading
@@ -57,7 +58,8 @@ class Execution:
 
     ``lane`` is where it belongs. ``why`` says why it was halted; ``told`` that the function has looked and knows.
     ``not_before_mono``: when the function may be called. ``is_noted``: ``progress`` or ``lines`` are to be written
-    down; ``lines`` are JSON, the newest ``LINES``.
+    down; ``lines`` are JSON, the newest ``LINES``. ``is_over``: the function has returned, and threads that it has left
+    behind write nothing any more.
     """
 
     __slots__ = (
@@ -73,6 +75,7 @@ class Execution:
         "ended_at",
         "error",
         "is_noted",
+        "is_over",
         "keeper",
         "key",
         "kwargs",
@@ -137,6 +140,7 @@ class Execution:
         self.text = ""
         self.lines: deque[str] = deque(maxlen=LINES)
         self.is_noted = False
+        self.is_over = False
         self.not_before_mono = 0.0
         self.started_mono = 0.0
         self.outcome: Outcome | None = None
@@ -176,6 +180,14 @@ class Execution:
         # The flag before the waiters: a sleeper makes its wakeup first and looks at the flag after, so one of the two
         # sees the other.
         self.stopping = True
+        self._wake()
+
+    def leave(self) -> None:
+        """The function has returned; to be called in its thread, once its outcome is known."""
+        self.is_over = True
+        self._wake()
+
+    def _wake(self) -> None:
         if self._wakeup is not None:
             self._wakeup.set()
         for alarm in list(self._alarms or ()):
@@ -187,14 +199,14 @@ class Execution:
         if self.declared.call.is_async:
             raise OnDutyError(f"ctx.sleep() would block the event loop of {self.task_name}: await ctx.asleep()")
         seconds = _checked(seconds)
-        if not self.stopping:
+        if not self._must_end:
             if self._wakeup is None:
                 self._wakeup = Wakeup()
             scope = self._scope_of_this_turn()
             if scope is not None:
                 scope.close()
             try:
-                if not self.stopping:
+                if not self._must_end:
                     self._clock.wait(self._wakeup, seconds)
                     stay_behind(self._home)
             finally:
@@ -218,7 +230,7 @@ class Execution:
         if scope is not None:
             scope.close()
         try:
-            if not self.stopping:
+            if not self._must_end:
                 await self._clock.await_for(woken, seconds)
         finally:
             self._alarms.discard(alarm)
@@ -227,6 +239,7 @@ class Execution:
         return self._go_on()
 
     def note_progress(self, fraction: float, text: str) -> None:
+        self._refuse_late("progress")
         # What came from a file name may hold what no store takes for text.
         self.progress, self.text = fraction, text.encode(errors="replace").decode()
         self._note()
@@ -234,6 +247,11 @@ class Execution:
     def note_line(self, line: str) -> None:
         self.lines.append(line)
         self._note()
+
+    def take_over(self, log: str | None) -> None:
+        """Go on with the log of the attempts before."""
+        if log is not None:
+            self.lines.extend(json.dumps(line, separators=(",", ":")) for line in json.loads(log))
 
     def log(self) -> str | None:
         """Its lines as a JSON list; ``None``: it has said nothing."""
@@ -255,6 +273,7 @@ class Execution:
         return self.box.load()
 
     def change_state(self, change: Callable[[str], str]) -> None:
+        self._refuse_late("state")
         try:
             self.box.change(change)
         except TermLost:
@@ -279,7 +298,18 @@ class Execution:
     def _go_on(self) -> bool:
         if self.stopping:
             self.told = True
-        return not self.stopping
+        return not self._must_end
+
+    @property
+    def _must_end(self) -> bool:
+        return self.stopping or self.is_over
+
+    def _refuse_late(self, what: str) -> None:
+        if self.is_over:
+            raise OnDutyError(
+                f"run {self.run_id} of {self.task_name} has ended, and its ctx.{what} can't be changed any more:"
+                " let the run wait for the threads it starts"
+            )
 
 
 def _checked(seconds: Any) -> float:

@@ -25,11 +25,14 @@ UNSEEN_FOR = 60.0
 
 
 class Found(NamedTuple):
-    """One look. ``freed``: lanes in which something stopped counting as running."""
+    """One look. ``freed``: lanes in which something stopped counting as running. ``logs``: of what may be run again, by
+    run id.
+    """
 
     lost: list[tuple[Lane, RunRecord]]
     queued: list[tuple[Lane, RunRecord]]
     freed: list[Lane]
+    logs: dict[str, str]
 
 
 class Recovery:
@@ -53,7 +56,7 @@ class Recovery:
 
     def look(self, now_mono: float, *, first: bool) -> Found:
         """Sort the unfinished rows; lingering ones go in and out of ``lane.foreign``. Raises ``StoreUnavailable``."""
-        found = Found([], [], [])
+        found = Found([], [], [], {})
         lingering: dict[str, set[str]] = {name: set() for name in self._lanes}
         for record in self._term.journal.unfinished():
             lane = self._lane_of(record)
@@ -63,15 +66,22 @@ class Recovery:
             if record.attempt == 0 or record.retry_at is not None:
                 if first:
                     found.queued.append((lane, record))
+                    self._read_log(record, found)
             elif self._lives(record, now_mono):
                 lingering[lane.name].add(record.run_id)
             else:
                 found.lost.append((lane, record))
+                if lane.declared.chosen.retry_lost:
+                    self._read_log(record, found)
         for name, lane in list(self._lanes.items()):
             if lane.foreign - lingering[name]:
                 found.freed.append(lane)
             lane.foreign = lingering[name]
         return found
+
+    def _read_log(self, record: RunRecord, found: Found) -> None:
+        if record.attempt:
+            found.logs[record.run_id] = self._term.journal.log(record.run_id)
 
     def _lane_of(self, record: RunRecord) -> Lane | None:
         """Its own, or, when its dynamic schedule is gone, that of its task."""

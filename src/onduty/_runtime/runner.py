@@ -172,6 +172,7 @@ class Runner:
             if why:
                 execution.note_line(capture.line(self._clock.now() / SECOND, "INFO", f"its result is not kept: {why}"))
         execution.ended_at = self._clock.now()
+        execution.leave()
         execution.keeper.came_back(execution)
 
 

@@ -18,14 +18,14 @@ from onduty._runtime.controls import Controls
 from onduty._runtime.desk import Desk, Step
 from onduty._runtime.execution import Execution
 from onduty._runtime.lanes import Lane
-from onduty._runtime.recovery import Recovery
+from onduty._runtime.recovery import Found, Recovery
 from onduty._runtime.runner import TIMED_OUT, Runner
 from onduty._runtime.term import Term
 from onduty._runtime.threads import spawn, stay_behind
 from onduty.clock import Clock, Wakeup
 from onduty.errors import JournalDamaged, StoreUnavailable, TermLost
 from onduty.events import Events
-from onduty.journal import Dynamic, Outcome, RunRecord
+from onduty.journal import Dynamic, Outcome
 from onduty.journal.entries import Again, Finish, Renamed
 from onduty.process import ProcessId, is_alive
 from onduty.tasks import Declared
@@ -255,9 +255,9 @@ class Scheduler:
             return False
         for lane in self._lanes.values():
             self._desk.plan(lane, marks.get((lane.task, lane.key)))
-        self._tell_lost(found.lost)
+        self._tell_lost(found)
         for lane, record in found.queued:
-            self._desk.requeue(lane, record)
+            self._desk.requeue(lane, record, found.logs.get(record.run_id))
         for lane in list(self._lanes.values()):
             self._desk.freed(lane)
             self._desk.run_once(lane)
@@ -323,7 +323,7 @@ class Scheduler:
 
     def _watch(self) -> None:
         found = self._recovery.look(self._clock.mono(), first=False)
-        self._tell_lost(found.lost)
+        self._tell_lost(found)
         for lane in found.freed:
             self._desk.freed(lane)
 
@@ -403,6 +403,8 @@ class Scheduler:
             return min(longest, LONGEST_WAIT)
         if self._runner.grow():
             longest = min(longest, 0.1)
+        if self._noted:
+            longest = min(longest, max(self._note_mono - self._clock.mono(), 0.0))
         return self._desk.until_next(longest) if self._closing is None else longest
 
     def _is_done(self) -> bool:
@@ -415,9 +417,9 @@ class Scheduler:
         for run in self.lingering:
             run.halt(why)
 
-    def _tell_lost(self, found: Sequence[tuple[Lane, RunRecord]]) -> None:
-        for lane, record in found:
-            again = self._desk.lost(lane, record)
+    def _tell_lost(self, found: Found) -> None:
+        for lane, record in found.lost:
+            again = self._desk.lost(lane, record, found.logs.get(record.run_id))
             facts = (record.task, record.run_id, record.slot, record.attempt, record.term, again)
             self._events.emit(ev.RunLost(self._clock.now(), self._term.app, *facts))
             if again:

@@ -40,11 +40,18 @@ class MemoryBook:
         if self.rows.get(wanted.id) is not None:
             return wanted.id
         if wanted.kind == "trigger" and key is not None:
-            same = self.rows.in_progress.get((task, key)) or self.requests.requested(task, key)
+            same = self._in_progress(task, key) or self.requests.requested(task, key)
             if same is not None:
                 return same
         self.requests.add(wanted)
         return wanted.id
+
+    def _in_progress(self, task: str, key: str) -> str | None:
+        """What is to be cancelled before it begins is no answer: it will not do what is asked for."""
+        run_id = self.rows.in_progress.get((task, key))
+        row = self.rows.unended(run_id) if run_id else None
+        waits = row is not None and (row.attempt == 0 or row.retry_at is not None)
+        return None if run_id and waits and self.requests.cancels(task, run_id) else run_id
 
     def drop_schedule(self, task: str, key: str) -> bool:
         if not self.requests.drop_schedule(task, key):

@@ -22,9 +22,20 @@ class MemoryRequests:
         self._schedules: dict[tuple[str, str], Dynamic] = {}
 
     def requested(self, task: str, key: str) -> str | None:
-        """The id of the trigger that waits for this (task, key)."""
-        same = (one.id for one in self.waiting.values() if (one.kind, one.task, one.key) == ("trigger", task, key))
-        return next(same, None)
+        """The id of the trigger that waits for this (task, key), unless it is to be cancelled."""
+        same = None
+        for one in self.waiting.values():
+            if (one.kind, one.task, one.key) == ("trigger", task, key):
+                same = one.id
+            elif (one.kind, one.task) == ("cancel", task) and one.target in (None, same):
+                same = None
+        return same
+
+    def cancels(self, task: str, run_id: str) -> bool:
+        """Whether somebody wants an accepted run of ``task`` to be cancelled."""
+        return any(
+            (one.kind, one.task) == ("cancel", task) and one.target in (None, run_id) for one in self.waiting.values()
+        )
 
     def add(self, wanted: Request) -> None:
         if wanted.id not in self.waiting:

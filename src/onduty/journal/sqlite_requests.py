@@ -18,7 +18,7 @@ def request(session: Session, wanted: Request) -> str:
     if execute(_IS_KNOWN, (wanted.id, wanted.id)).fetchone():
         return wanted.id
     if wanted.kind == "trigger" and wanted.key is not None:
-        same = execute(_SAME_KEY, (wanted.task, wanted.key, wanted.task, wanted.key)).fetchone()
+        same = execute(_SAME_KEY, {"task": wanted.task, "key": wanted.key}).fetchone()
         if same is not None:
             return str(same[0])
     execute("insert into requests(id, kind, task, at, kwargs, key, target) values (?, ?, ?, ?, ?, ?, ?)", wanted)
@@ -106,8 +106,12 @@ _RENAME = (
     "delete from schedules where task = :old",
 )
 _IS_KNOWN = "select 1 from runs where run_id = ? union all select 1 from requests where id = ?"
+_CANCELLED = "select 1 from requests c where c.kind = 'cancel' and c.task = :task and coalesce(c.target, {id}) = {id}"
+# What is to be cancelled before it begins is no answer: it will not do what is asked for.
 _SAME_KEY = (
-    "select run_id from runs where task = (select id from tasks where name = ? and schedule = '') and key = ?"
-    " and ended_at is null"
-    " union all select id from requests where task = ? and key = ? and kind = 'trigger'"
+    "select run_id from runs"  # noqa: S608  # of our own making
+    " where task = (select id from tasks where name = :task and schedule = '') and key = :key and ended_at is null"
+    f" and not ((attempt = 0 or retry_at is not null) and exists ({_CANCELLED.format(id='run_id')}))"
+    " union all select id from requests q where task = :task and key = :key and kind = 'trigger'"
+    f" and not exists ({_CANCELLED.format(id='q.id')} and c.number > q.number)"
 )

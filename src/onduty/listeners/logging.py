@@ -1,7 +1,8 @@
 """Events as log lines, on the logger ``onduty``; every sentence onduty says is here.
 
 A library's INFO lines are invisible in a program that never configured logging, and "who is on duty" is worth a line
-in the console. So, as Werkzeug does for its own logger, a level and a handler are set if the program has set neither.
+in the console. So, as Werkzeug does for its own logger, a level and a handler are set if the program has set neither;
+the handler keeps silent once the program has one of its own.
 """
 
 from __future__ import annotations
@@ -31,8 +32,19 @@ def make_visible() -> None:
         log.setLevel(logging.INFO)
     if not log.hasHandlers():
         handler = logging.StreamHandler()
+        handler.addFilter(lambda record: not _is_heard_beside(handler))
         handler.setFormatter(logging.Formatter("[%(asctime)s] [%(process)d] [%(levelname)s] %(name)s: %(message)s"))
         log.addHandler(handler)
+
+
+def _is_heard_beside(ours: logging.Handler) -> bool:
+    """Whether the program has configured logging since: many do so after they have made their app."""
+    logger: logging.Logger | None = log
+    while logger is not None:
+        if any(handler is not ours for handler in logger.handlers):
+            return True
+        logger = logger.parent if logger.propagate else None
+    return False
 
 
 def _line(level: int, sentence: Callable[[Any], str]) -> Callable[[ev.Event], None]:

@@ -88,7 +88,7 @@ class _Hand:
         self.attempt = given.get("attempt", 1)
         self.run_id = given.get("run_id", "run")
         self.task_name = given.get("task", "task")
-        self.stopping = self.told = self.term_lost = False
+        self.stopping = self.told = self.is_over = self.term_lost = False
         self.slept: list[float] = []
         self.progressed: list[tuple[float, str]] = []
         self._state = to_json(dict(given.get("state", {})), "state=")

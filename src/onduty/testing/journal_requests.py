@@ -81,6 +81,24 @@ class RequestsContract:
         journal.write(term, [Finish("a", Outcome.SUCCEEDED, NOW)])
         assert journal.request(trigger("e", "k")) == "e"
 
+    def test_what_is_to_be_cancelled_before_it_begins_answers_no_key(self, journal: Journal) -> None:
+        """Requested or queued; whoever asks again wants a run. One that has begun is the answer until it ends."""
+        term = begun(journal)
+        journal.request(trigger("a", "k"))
+        journal.request(Request("other", "cancel", "task", NOW, target="z"))
+        assert journal.request(trigger("b", "k")) == "a"
+        journal.request(Request("c", "cancel", "task", NOW, target="a"))
+        assert [journal.request(trigger(run, "k")) for run in "de"] == ["d", "d"]
+        journal.request(Request("f", "cancel", "task", NOW))
+        assert [journal.request(trigger(run, "k")) for run in "gh"] == ["g", "g"]
+
+        journal.write(term, [*map(Answered, ("a", "other", "c", "d", "f")), keyed("g", "k", begin=False)])
+        assert journal.request(trigger("i", "k")) == "g"
+        journal.request(Request("j", "cancel", "task", NOW, target="g"))
+        assert journal.request(trigger("i", "k")) == "i"
+        journal.write(term, [Answered("i"), Begin("g", 1, NOW)])
+        assert journal.request(trigger("l", "k")) == "g"
+
     def test_another_key_or_task_or_none_is_another_request(self, journal: Journal) -> None:
         """And a cancellation is none of a trigger's."""
         asked = [trigger("a", "k"), trigger("b", "l"), trigger("c", "k", "other"), trigger("d"), trigger("e")]
