@@ -50,6 +50,14 @@ class Call:
         self.is_async = inspect.iscoroutinefunction(target)
         self.takes_context = bool(parameters) and _is_context(parameters[0])
         rest = parameters[1:] if self.takes_context else parameters
+        for one in rest:
+            if one.name in ("ctx", "self") or _is_context(one):
+                what = (
+                    "is a method: give a function"
+                    if one.name == "self"
+                    else "takes the context, so let it be the first"
+                )
+                raise DeclarationError(f"{function!r} has a parameter {one.name}: it {what}")
         self._arguments = signature.replace(parameters=rest)
         #: Names of arguments that have no default: a scheduled run has nobody to give them.
         self.needs = [p.name for p in rest if p.default is p.empty and p.kind not in _VARIADIC]

@@ -68,7 +68,7 @@ def resolve(
     for source, layer in layers:
         for name, value in layer.items():
             if name not in _READERS:
-                raise ConfigError(f"{_spelled(source, name)} is not a setting{_closest(source, name)}")
+                raise ConfigError(f"{_spelled(source, name).strip()} is not a setting{_closest(source, name)}")
             values[name] = _READERS[name](_spelled(source, name), value)
             sources[name] = source
     if "name" not in values:
@@ -83,13 +83,13 @@ def _prefixed(layer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _spelled(source: str, name: str) -> str:
-    return f"{name}=" if source in ("keyword", "default") else f"ONDUTY_{name.upper()} ({source})"
+    return f"{name}=" if source in ("keyword", "default") else f"ONDUTY_{name.upper()} ({source}) "
 
 
 def _closest(source: str, name: str) -> str:
     close = difflib.get_close_matches(name, _READERS, n=1, cutoff=0.6)
     return (
-        f"; did you mean {_spelled(source, close[0]).rstrip('=')}?"
+        f"; did you mean {_spelled(source, close[0]).rstrip('= ')}?"
         if close
         else f"; settings are {', '.join(sorted(_READERS))}"
     )
@@ -97,16 +97,16 @@ def _closest(source: str, name: str) -> str:
 
 def _folder(spelled: str, value: Any) -> Path:
     if not isinstance(value, (str, os.PathLike)) or not str(value) or "\0" in str(value):
-        raise ConfigError(f"{spelled} {value!r} is not a folder; give the path of one on a local disk")
+        raise ConfigError(f"{spelled}{value!r} is not a folder; give the path of one on a local disk")
     try:
         return Path(value).expanduser().absolute()
     except RuntimeError as error:
-        raise ConfigError(f"{spelled} {value!r}: {error}; give the whole path") from error
+        raise ConfigError(f"{spelled}{value!r}: {error}; give the whole path") from error
 
 
 def _text(spelled: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip() or not value.isprintable() or len(value) > 200:
-        raise ConfigError(f"{spelled} {value!r} must be printable text of at most 200 characters")
+        raise ConfigError(f"{spelled}{value!r} must be printable text of at most 200 characters")
     return value
 
 
@@ -114,7 +114,7 @@ def _yes_or_no(spelled: str, value: Any) -> bool:
     known = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
     answer = value if isinstance(value, bool) else known.get(str(value).strip().lower())
     if answer is None:
-        raise ConfigError(f"{spelled} {value!r} must be true or false")
+        raise ConfigError(f"{spelled}{value!r} must be true or false")
     return answer
 
 
@@ -125,7 +125,7 @@ def _seconds(spelled: str, value: Any) -> float:
     except (TypeError, ValueError):
         number = float("nan")
     if not 0 <= number <= _LONGEST:
-        raise ConfigError(f"{spelled} {value!r} must be zero or more seconds, at most {_LONGEST} (a century)")
+        raise ConfigError(f"{spelled}{value!r} must be zero or more seconds, at most {_LONGEST} (a century)")
     return number
 
 
@@ -135,14 +135,14 @@ def _count(spelled: str, value: Any) -> int:
     except (TypeError, ValueError, OverflowError):
         number = 0
     if not 1 <= number <= _MOST or number != (float(value) if isinstance(value, float) else number):
-        raise ConfigError(f"{spelled} {value!r} must be a whole number from 1 to {_MOST}")
+        raise ConfigError(f"{spelled}{value!r} must be a whole number from 1 to {_MOST}")
     return number
 
 
 def _choice(allowed: Any) -> Callable[[str, Any], str]:
     def read(spelled: str, value: Any) -> str:
         if value not in get_args(allowed):
-            raise ConfigError(f"{spelled} {value!r} must be one of {', '.join(map(repr, get_args(allowed)))}")
+            raise ConfigError(f"{spelled}{value!r} must be one of {', '.join(map(repr, get_args(allowed)))}")
         return str(value)
 
     return read
@@ -156,7 +156,7 @@ def _zone(spelled: str, value: Any) -> str:
     try:
         find_zone(value)
     except DeclarationError as error:
-        raise ConfigError(f"{spelled} {error}") from error
+        raise ConfigError(f"{spelled.strip()} {error}") from error
     return str(value)
 
 

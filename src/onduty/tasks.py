@@ -76,11 +76,14 @@ def checked(given: dict[str, Any]) -> Options:
 def _meant(wrong: str) -> str:
     import difflib
 
-    elsewhere = {"timezone": "cron", "offset": "every", "key": "once", "seconds": "every"}
+    elsewhere = {"timezone": "cron", "offset": "every", "key": "once"}
+    elsewhere |= dict.fromkeys(("seconds", "minutes", "hours"), "every")
     if wrong in elsewhere:
         return f": it goes with {elsewhere[wrong]} only"
     known = [*Options._fields, "name", *elsewhere]
-    alike = {"tz": ["timezone"]}.get(wrong) or difflib.get_close_matches(wrong, known, n=1)
+    alike = {"tz": ["timezone"], "retry": ["retries"], "days": ["hours"]}.get(wrong) or difflib.get_close_matches(
+        wrong, known, n=1
+    )
     if alike:
         return f"; did you mean {alike[0]}=?"
     return f"; options are name, {', '.join(Options._fields)}; timezone of cron, offset of every"

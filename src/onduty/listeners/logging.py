@@ -104,8 +104,9 @@ class _PassedSlots:
             self._untold[key] = (told_at, first, slots)
             return
         self._untold[key] = (event.at, first, 0)
-        between = f"{to_datetime(first).isoformat()} to {to_datetime(event.last).isoformat()}"
-        log.warning("%s: %d slots %s, %s", event.task, slots, event.outcome, between)
+        which = f"{slots} slots" if slots > 1 else "1 slot"
+        since = f"{to_datetime(first).isoformat()} to " if first != event.last else ""
+        log.warning("%s: %s %s, %s%s", event.task, which, event.outcome, since, to_datetime(event.last).isoformat())
 
 
 _SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
