@@ -58,7 +58,11 @@ class Asking:
         paused, marks = journal.paused(), journal.marks()
         found = []
         for one in journal.schedules(task.name):
-            schedule = from_spec(one.spec, zone)
+            try:
+                schedule = from_spec(one.spec, zone)
+            except Exception as error:  # noqa: BLE001  # of another version; it can be taken away all the same
+                found.append(DynamicSchedule(one.key, f"can't be read here: {error}", {}, False, None))
+                continue
             off = (task.name, "") in paused or (task.name, one.key) in paused
             due = None if off else self._next_slot(schedule, marks.get((task.name, one.key)))
             found.append(DynamicSchedule(one.key, str(schedule), json.loads(one.kwargs), off, due))

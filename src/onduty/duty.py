@@ -208,7 +208,7 @@ class OnDuty:
         return self._task(lambda _: schedule, name, options)
 
     def once(self, *, key: str | Callable[[], str], name: str | None = None, **options: Any) -> TaskDecorator:
-        """Run at the start of a term until it has succeeded once under ``key``, and never again: ``@duty.once(key="v7")``.
+        """Run at the start of a term until it has succeeded once under ``key``, and never again.
 
         A migration, or what is due once for each release: ``key`` may be a function, asked when a term begins. One that
         fails is tried again by the next leader; ``retries`` come before that.

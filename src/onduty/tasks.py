@@ -211,7 +211,7 @@ class Task(Declared, Generic[P, R_co]):
 
     def once_key(self) -> str | None:
         key = self._once() if callable(self._once) else self._once
-        if key is not None and (not isinstance(key, str) or not key):
+        if key is not None and not _is_text(key):
             raise DeclarationError(f"the once key of {self.name} must be text, not {key!r}")
         return key
 
@@ -230,7 +230,7 @@ class Task(Declared, Generic[P, R_co]):
         """``task.options(key="user-3").trigger(...)``: while a run with that key is queued or running, it is the answer
         and no other one is made.
         """
-        if not isinstance(key, str) or not key:
+        if not _is_text(key):
             raise ArgumentError(f"options(key={key!r}): a key is text, such as 'user-3'")
         return Keyed(self, key)
 
@@ -398,6 +398,11 @@ def _name(what: str, name: object) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable():
         raise DeclarationError(f"{what}={name!r} must be printable text of at most 200 characters")
     return name
+
+
+def _is_text(key: object) -> bool:
+    """Some, and such as any store takes: what came from a file name may hold halves of characters."""
+    return isinstance(key, str) and key != "" and key.encode(errors="replace").decode() == key
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

@@ -412,3 +412,63 @@ def test_a_context_is_of_no_use_when_its_run_has_ended(stage: Stage) -> None:
     assert all("has ended" in str(one) for one in told[2:])
     eventually(lambda: ended(stage, run_id) is Outcome.SUCCEEDED)
     assert json.loads(stage.journal.state("export")) == {"seen": 0}
+
+
+def test_what_a_run_logs_can_not_fail_it(stage: Stage) -> None:
+    """Neither what can't be shown, nor an exception that can't."""
+    import logging
+
+    class Unshown(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no")
+
+    @stage.duty.task
+    def export() -> int:
+        logging.getLogger("somebody.else").warning(Unshown())
+        logging.getLogger("somebody.else").warning("it failed", exc_info=Unshown())
+        return 1
+
+    logging.raiseExceptions = False
+    try:
+        stage.begin()
+        run_id = trigger(stage, "export")
+        eventually(lambda: ended(stage, run_id))
+    finally:
+        logging.raiseExceptions = True
+
+    assert ended(stage, run_id) is Outcome.SUCCEEDED
+    assert [text for _, _, text in json.loads(stage.journal.log(run_id))] == [
+        "Unshown (not shown: ValueError('no'))",
+        "it failed (not shown: ValueError('no'))",
+    ]
+
+
+def test_what_a_newer_version_asks_for_is_left_to_it(stage: Stage) -> None:
+    """It is no cancellation, of all runs at that."""
+
+    @stage.duty.task
+    def export(ctx: Context) -> None:
+        ctx.sleep(0.5)
+
+    stage.begin()
+    stage.ask(Request("new", "postpone", "export", stage.clock.now()))
+    run_id = trigger(stage, "export")
+    stage.ask(Request("newer", "postpone", "export", stage.clock.now()))
+    tick(stage, lambda: ended(stage, run_id))
+
+    assert ended(stage, run_id) is Outcome.SUCCEEDED
+    assert [one.id for one in stage.journal.requests()] == ["new", "newer"]
+
+
+def test_a_very_long_sleep_is_a_sleep(stage: Stage) -> None:
+    """Beyond what the machine's own waits take."""
+
+    @stage.duty.task
+    def export(ctx: Context) -> None:
+        ctx.sleep(1e30)
+
+    stage.begin()
+    run_id = trigger(stage, "export")
+    eventually(lambda: stage.rows("export", None))
+    cancel(stage, "export", run_id)
+    eventually(lambda: ended(stage, run_id) is Outcome.STOPPED)

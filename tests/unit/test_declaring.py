@@ -28,6 +28,13 @@ def with_context(ctx: Context, user_id: int = 3) -> int:
 def looks(ctx: Context) -> None: ...
 
 
+def context_second(user_id: int, ctx: Context) -> None: ...
+
+
+class Thing:
+    def method(self) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("declare", "said"),
     [
@@ -45,9 +52,11 @@ def looks(ctx: Context) -> None: ...
         (lambda duty: duty.every(seconds=5, timeout=0)(plain), "timeout=0"),
         (lambda duty: duty.every(seconds=5, retries=-1)(plain), "retries=-1"),
         (lambda duty: duty.every(seconds=5, concurrency=0)(plain), "concurrency=0"),
+        (lambda duty: duty.task(context_second), "has a parameter ctx: it takes the context, so let it be the first"),
+        (lambda duty: duty.task(Thing.method), "has a parameter self: it is a method"),
         (lambda duty: duty.every(seconds=5, missed="never")(plain), "'never'.*'once', 'skip', 'all'"),
         (lambda duty: duty.every(seconds=5, overlap="both")(plain), "'both'"),
-        (lambda duty: duty.every(seconds=5, retry=3)(plain), "retry= is not an option here; did you mean retr"),
+        (lambda duty: duty.every(seconds=5, retry=3)(plain), "retry= is not an option here; did you mean retries="),
         (lambda duty: duty.every(seconds=5)("plain"), "'plain'"),
         (lambda duty: duty.every(seconds=5)(needs), "needs user_id"),
         (lambda duty: duty.every(seconds=5)(lambda: None), 'name="..."'),
@@ -148,3 +157,10 @@ def test_a_second_decorator_on_a_task_is_refused_with_what_to_do() -> None:
 
     with pytest.raises(DuplicateTask, match="one decorator is enough"):
         duty.every(seconds=5)(task)
+
+
+@pytest.mark.parametrize("key", ["", 3, "\ud800"])
+def test_a_key_is_text_that_any_store_takes(key: Any) -> None:
+    """Half a character, as some file names hold, is none."""
+    with pytest.raises(ArgumentError, match="a key is text"):
+        OnDuty().task(plain).options(key=key)

@@ -82,3 +82,17 @@ def test_what_is_no_datetime_is_refused_by_value(value: Any) -> None:
         At(value)
 
     assert repr(value) in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "instant",
+    [
+        datetime.max.replace(tzinfo=ZoneInfo("America/New_York")),
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-23))),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=23))),
+    ],
+)
+def test_an_instant_that_is_none_in_utc_is_refused(instant: datetime) -> None:
+    """Nobody could show it, and whoever tried would fail in its place."""
+    with pytest.raises(DeclarationError, match="years 1 to 9999"):
+        At(instant)

@@ -116,6 +116,37 @@ def test_tables_changed_by_another_program_are_damage(journal: SqliteJournal, pa
         ask()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update terms set process = null",
+        "update terms set process = '[]'",
+        "update runs set outcome = 'exploded', ended_at = null",
+        "update runs set retry_at = 'x'",
+        "update tasks set last_slot = 'abc'",
+        "update terms set term = 9223372036854775807",
+        "delete from revision",
+    ],
+)
+def test_values_that_no_journal_holds_are_damage(journal: SqliteJournal, path: Path, change: str) -> None:
+    """Of a sound file; a term that died of them again and again would be the last word of all workers."""
+    term = journal.begin_term(0, NOW)
+    journal.write(term, [Claim("a", "task", 5, NOW)])
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("pragma ignore_check_constraints = on")
+        db.execute(change)
+        db.commit()
+
+    def ask() -> None:
+        journal.marks()
+        journal.unfinished()
+        journal.revision()
+        journal.begin_term(0, NOW)
+
+    with pytest.raises(JournalDamaged, match="holds what no journal holds"):
+        ask()
+
+
 @pytest.mark.parametrize("length", [0, 100, 5000, 40_000])
 def test_a_file_cut_short_in_use_is_damage_at_the_next_word(journal: SqliteJournal, path: Path, length: int) -> None:
     """This connection has all of it in memory, and would not notice by itself."""

@@ -37,10 +37,10 @@ def install() -> None:
 def _line(record: logging.LogRecord) -> str:
     try:
         text = record.getMessage()
-    except Exception:  # noqa: BLE001  # wrong arguments: logging itself will say so, as ever
-        text = str(record.msg)
-    if record.exc_info and record.exc_info[1] is not None:
-        text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
+        if record.exc_info and record.exc_info[1] is not None:
+            text += f" ({type(record.exc_info[1]).__name__}: {record.exc_info[1]})"
+    except Exception as error:  # noqa: BLE001  # wrong arguments, or what can't be shown: logging says so itself, as ever
+        text = f"{record.msg if isinstance(record.msg, str) else type(record.msg).__name__} (not shown: {error!r})"
     return line(record.created, record.levelname, text)
 
 

@@ -81,6 +81,8 @@ class Controls:
             else:
                 self._desk.request(run)
             return
+        if request.kind != "cancel":
+            return  # of a newer version, whose leader will know it
         if request.target is None:
             self._desk.cancel_all(request.task)
         else:

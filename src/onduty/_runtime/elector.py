@@ -33,9 +33,6 @@ from onduty.process import ProcessId
 if TYPE_CHECKING:
     from onduty._runtime.scheduler import Scheduler
 
-COOL_DOWN = 1.0
-"""Seconds before a worker whose term ended in trouble asks again: another one shall have the first word."""
-
 _FORGOTTEN = (
     "the journal has not heard of term {}: it was deleted, or replaced by an older copy. What it does not know is"
     " lost: runs, requests, states, pauses, schedules, and which once tasks have succeeded"
@@ -125,20 +122,22 @@ class Elector:
     # The loop
 
     def run(self) -> None:
-        try:
-            while self._leaving is None:
-                try:
-                    self._round()
-                except OnDutyError as error:
-                    self._stay_away(error)
-                except OSError as error:
-                    self._trouble(error)
-                except Exception as error:  # noqa: BLE001  # whatever it is, this worker stays a candidate
-                    self._stay_away(error)
-        finally:
-            self._election.resign()
-            self.resigned.set()
-            self._settle_to_the_end()
+        """Until this worker leaves; to be called again when something else ends it, such as a greenlet's kill."""
+        while self._leaving is None:
+            try:
+                self._round()
+            except OnDutyError as error:
+                self._stay_away(error)
+            except OSError as error:
+                self._trouble(error)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  # of a user's function, asked in this thread
+                self._stay_away(error)
+            except BaseException:
+                self._election.resign()
+                raise
+        self._election.resign()
+        self.resigned.set()
+        self._settle_to_the_end()
 
     def _round(self) -> None:
         if self._past.settle():
@@ -225,7 +224,7 @@ class Elector:
         finally:
             self._end_term(scheduler, hub, number, why)
         if self._leaving is None:
-            self._wait(COOL_DOWN)
+            self._wait(policy.COOL_DOWN)
 
     def _take_office(self) -> tuple[int, Scheduler]:
         last = self._election.last()
@@ -366,17 +365,17 @@ class Elector:
         for key, _ in happened:
             key.data()
 
-    def _stay_away(self, error: Exception) -> None:
+    def _stay_away(self, error: BaseException) -> None:
         """Not now: leave it to another worker for a while. The folder may have been deleted: make it anew."""
         self._complain(error)
         self._election.resign()
-        self._wait(COOL_DOWN)
+        self._wait(policy.COOL_DOWN)
         try:
             prepare(self._folder)
         except OnDutyError as again:
             self._complain(again)
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, error: BaseException) -> None:
         if not self._complained:
             self._complained = True
             what = str(error) if isinstance(error, OnDutyError) else f"{type(error).__name__}: {error}"
@@ -389,7 +388,7 @@ class Elector:
         """
         if error.errno != errno.EBADF and self._election.is_intact:
             self._events.emit(ev.EngineFault(self._clock.now(), self._app, f"the election can't go on now: {error}"))
-            self._wait(COOL_DOWN)
+            self._wait(policy.COOL_DOWN)
             return
         self._leaving = "this process closed the descriptors of its own background work"
         self._past.forget()

@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onduty import events as ev
-from onduty._runtime import capture, forks, policy
-from onduty._runtime.elector import COOL_DOWN, Elector
-from onduty._runtime.hub import ask, ring
+from onduty._runtime import forks
 from onduty._runtime.lifecycle import Lifecycle, State
-from onduty._runtime.term import Term
 from onduty._runtime.threads import Offload, make_offload, spawn, stay_behind
 from onduty.clock import SECOND, Clock, Wakeup
 from onduty.config import Settings
@@ -37,10 +34,12 @@ from onduty.process import ProcessId, this_process
 from onduty.tasks import Declared, Registry
 
 if TYPE_CHECKING:
+    from onduty._runtime.elector import Elector
     from onduty._runtime.execution import Scope
     from onduty._runtime.recruiting import Recruiter
     from onduty._runtime.runner import Runner
     from onduty._runtime.scheduler import Scheduler
+    from onduty._runtime.term import Term
 
 Hire: TypeAlias = "Callable[[Clock, Callable[[], Scope] | None, Callable[[], Any]], Runner]"
 """Makes what runs users' functions, of the engine's clock, scope and event loop."""
@@ -92,6 +91,7 @@ class Engine:
         self._journal: Journal | None = None
         self._elector: Elector | None = None
         self._local: Scheduler | None = None
+        self._has_started = False
         self._is_leaving = False
         self.is_rehearsing = False
 
@@ -100,6 +100,7 @@ class Engine:
     def start(self) -> None:
         if self._is_test():
             return
+        self._has_started = True
         self._registry.close()
         grace = self._check_grace()
         me = this_process()
@@ -126,37 +127,77 @@ class Engine:
         )
         self._start_local()
         if self.settings.lead:
-            election = self._open_election(self.folder, me)
-            self._elector = Elector(
-                app=self.settings.name,
-                folder=self.folder,
-                me=me,
-                election=election,
-                journal=journal,
-                clock=self._clock,
-                events=self.events,
-                life=self._life,
-                grace=grace,
-                patience=self._patience(grace),
-                kill_frozen=self.settings.frozen_leader == "kill",
-                is_kept=self.settings.journal != "memory",
-                reserve=partial(self._reserve, election),
-                recruit=self.recruit,
-            )
-            spawn("elector", partial(self._stand_by, self._elector))
+            try:
+                spawn("elector", self._stand_by, partial(self._made_elector, journal, grace, me))
+            except RuntimeError as error:
+                self._fault(f"this worker serves and never goes on duty, until it is restarted: {error}")
 
-    def _stand_by(self, elector: Elector) -> None:
-        import onduty._runtime.recruiting  # noqa: F401  # see there; now, so that no take-over waits for it
+    def _stand_by(self, make: Callable[[], Elector], told: str | None = None) -> None:
+        """The whole life of a thread, which ends when this worker leaves. ``told``: the last trouble.
 
-        self._load_for_duty()
-        elector.run()
+        All that electing and leading need is loaded here: a worker is ready and serves without it, and no take-over
+        waits for it.
+        """
+        while True:
+            try:
+                if told is not None:
+                    self._cool_down()
+                import onduty._runtime.recruiting  # noqa: F401
+
+                self._load_for_duty()
+                if self._elector is None:
+                    self._elector = make()
+                if self._is_leaving:  # told so when there was no elector yet
+                    self._elector.leave(self._why_it_leaves())
+                self._elector.run()
+                return
+            except BaseException as error:
+                said = f"this worker can't go on duty, and tries again: {type(error).__name__}: {error}"
+                if said != told:
+                    self._fault(said)
+                told = said
+                if not isinstance(error, Exception):
+                    # A greenlet that the app has killed is to die, since somebody may wait for that.
+                    spawn("elector", self._stand_by, make, told)
+                    raise
+
+    def _made_elector(self, journal: Journal, grace: float, me: ProcessId) -> Elector:
+        from onduty._runtime.elector import Elector
+
+        election = self._open_election(self.folder, me)
+        return Elector(
+            app=self.settings.name,
+            folder=self.folder,
+            me=me,
+            election=election,
+            journal=journal,
+            clock=self._clock,
+            events=self.events,
+            life=self._life,
+            grace=grace,
+            patience=self._patience(grace),
+            kill_frozen=self.settings.frozen_leader == "kill",
+            is_kept=self.settings.journal != "memory",
+            reserve=partial(self._reserve, election),
+            recruit=self.recruit,
+        )
+
+    def _cool_down(self) -> None:
+        from onduty._runtime.policy import COOL_DOWN
+
+        home = self._pid
+        self._clock.wait(Wakeup(), COOL_DOWN)
+        stay_behind(home)
+
+    def _why_it_leaves(self) -> str:
+        return f"the worker is leaving: {self._life.why}"
 
     def leave(self) -> None:
         self._is_leaving = True
         if self._local is not None:
             self._local.close("the worker is leaving", self.settings.grace)
         if self._elector is not None:
-            self._elector.leave(f"the worker is leaving: {self._life.why}")
+            self._elector.leave(self._why_it_leaves())
 
     def stop(self) -> None:
         self.leave()
@@ -173,6 +214,8 @@ class Engine:
         self._forget()
 
     def _patience(self, grace: float) -> float:
+        from onduty._runtime import policy
+
         return policy.patience(grace, self._life.grace_limit)
 
     def _check_grace(self) -> float:
@@ -212,6 +255,8 @@ class Engine:
 
     def recruit(self, term: Term, hire: Hire | None = None) -> Scheduler:
         """Who does the work of the leader's term."""
+        from onduty._runtime import capture
+
         capture.install()
         keep_for = self.settings.keep_days * 86_400 * SECOND
         term = term._replace(keep_runs=self.settings.keep_runs, keep_for=keep_for)
@@ -245,6 +290,8 @@ class Engine:
     def _start_local(self) -> None:
         if all(one.chosen.on == "leader" for one in self._registry):
             return
+        from onduty._runtime.term import Term
+
         journal, me = self._open_scratch(), this_process()
         journal.open(me)
         number = journal.begin_term(0, self._clock.now())
@@ -255,8 +302,7 @@ class Engine:
     def _local_has_ended(self) -> None:
         """In its own last moment: it was told to, or it failed, and then another one takes its place."""
         if not self._is_leaving:
-            self._clock.wait(Wakeup(), COOL_DOWN)
-            stay_behind(self._pid)
+            self._cool_down()
         if self._is_leaving:
             self._local_is_over.set()
         else:
@@ -277,7 +323,7 @@ class Engine:
             AlreadyStarted: The work of this process has begun in earnest, or is being rehearsed already.
         """
         self._here()
-        if self._elector is not None or self._local is not None:
+        if self._has_started or self.is_rehearsing:
             raise AlreadyStarted(
                 f"the background work of {self.settings.name!r} has begun in this process, so it can't be tested here; "
                 "use it in one test at a time, and where no server serves it"
@@ -343,6 +389,8 @@ class Engine:
         return answer
 
     def _ask(self) -> dict[str, Any] | None:
+        from onduty._runtime.hub import ask
+
         try:
             return ask(self.folder, ASK_TIMEOUT)
         except PermissionError as error:
@@ -372,6 +420,8 @@ class Engine:
 
     def ring(self, what: str) -> None:
         """Wake the worker on duty; where there is none, say that ``what`` waits for one."""
+        from onduty._runtime.hub import ring
+
         if self._is_test():
             return
         if self._elector is not None and self._elector.scheduler is not None and self.is_leading:

@@ -24,6 +24,9 @@ from onduty.journal import Outcome
 from onduty.schedules import Slots
 from onduty.tasks import Declared
 
+LONGEST_SLEEP = 1e9
+"""Seconds, some 30 years: beyond it the machine's own waits overflow."""
+
 LINES = 500
 LOG_LIMIT = 64 * 1024
 """Characters of JSON: of a run's log, its newest lines are kept that fit."""
@@ -315,4 +318,4 @@ class Execution:
 def _checked(seconds: Any) -> float:
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or seconds < 0:
         raise ArgumentError(f"sleep({seconds!r}): give zero or more seconds")
-    return float(seconds)
+    return min(float(seconds), LONGEST_SLEEP)

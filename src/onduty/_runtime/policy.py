@@ -33,6 +33,9 @@ OFFER_AFTER = 0.1
 """Seconds after which it offers its duty: a reload tells all old workers within a few milliseconds, and one that does
 not know yet would accept in vain."""
 
+COOL_DOWN = 1.0
+"""Seconds before a worker whose term ended in trouble asks again: another one shall have the first word."""
+
 SECOND_LOOK = 0.01
 """Seconds that a standby turns its loop before it accepts: gevent hears a signal that came first only then (seen: up to
 0.3 s late in an idle worker)."""

@@ -16,7 +16,6 @@ from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.term import Term
 from onduty.clock import Clock
 from onduty.config import Settings
-from onduty.errors import OnDutyError
 from onduty.events import Events
 from onduty.journal import Dynamic
 from onduty.schedules.spec import from_spec
@@ -52,7 +51,7 @@ class Recruiter:
             return None
         try:
             schedule = from_spec(dynamic.spec, self._zone)
-        except OnDutyError as error:
+        except Exception as error:  # noqa: BLE001  # whatever stands there, the others are to run
             self._fault(f"the schedule {dynamic.key!r} of {dynamic.task} can't be read here: {error}")
             return None
         return Lane(declared, _box(term, dynamic.task, dynamic.key), schedule, dynamic.key, dynamic.kwargs)
@@ -63,7 +62,7 @@ class Recruiter:
     def _once_key(self, declared: Declared) -> str | None:
         try:
             return declared.once_key()
-        except Exception as error:  # noqa: BLE001  # it is the user's function; the others are to run all the same
+        except BaseException as error:  # noqa: BLE001  # it is the user's function; the others are to run all the same
             self._fault(f"{declared.name} is not run: its once key raised {type(error).__name__}: {error}")
             return None
 

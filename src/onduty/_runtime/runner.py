@@ -49,6 +49,7 @@ class Runner:
         self._pid = os.getpid()
         self._queue: Any = queue.SimpleQueue()
         self._threads = 0
+        self._killed: list[int] = []
         self._given = 0
         self._taken_back = 0
         self._last_progress = clock.mono()
@@ -82,6 +83,8 @@ class Runner:
 
         Answers whether runs are waiting for a thread, so that the scheduler looks again soon.
         """
+        while self._killed:
+            self._threads -= self._killed.pop()
         if self._given - self._taken_back <= self._threads:
             return False
         stalled = self._clock.mono() - self._last_progress > STALL
@@ -110,8 +113,12 @@ class Runner:
 
     def _work(self) -> None:
         take = self._queue.get
-        while (execution := take()) is not None:
-            self._in_fresh_context(execution)
+        try:
+            while (execution := take()) is not None:
+                self._in_fresh_context(execution)
+        except BaseException:
+            self._killed.append(1)  # a greenlet that somebody's killall found idle: another one is to take its place
+            raise
 
     def _in_fresh_context(self, execution: Execution) -> None:
         stay_behind(self._pid)

@@ -18,12 +18,17 @@ from onduty.journal import REQUEST_SECONDS, Dynamic, Mark, Newest, Request, RunR
 from onduty.journal import sqlite_reading as reading
 from onduty.journal import sqlite_requests as asking
 from onduty.journal.sqlite_file import Durability, Offload, SqliteFile
+from onduty.journal.sqlite_opening import nonsense
 from onduty.journal.sqlite_session import Session
 from onduty.process import ProcessId
 
 if TYPE_CHECKING:
     from onduty.journal.entries import Entry
     from onduty.journal.sqlite_entries import Writer
+
+
+_NO_TERM = 2**62
+"""No journal comes so far; SQLite's numbers end at twice of it."""
 
 
 class SqliteJournal:
@@ -69,6 +74,8 @@ class SqliteJournal:
         def work(session: Session) -> tuple[int, tuple[int, int]]:
             session.places.clear()  # another leader may have renamed a task since
             newest = max(floor, reading.newest_term(session))
+            if newest >= _NO_TERM:
+                raise nonsense(self._file.path, OverflowError(f"term {newest}"))
             number = newest + 1 if newest else max(now // SECOND, 1)
             session.cursor.execute(
                 "insert into terms select ?, ?, ?, coalesce(max(id), 0) + 1 from runs", (number, self._me, now)

@@ -29,6 +29,7 @@ from onduty.journal.sqlite_opening import (
     is_whole,
     logs_of,
     make_file,
+    nonsense,
     replaced,
     without_log,
 )
@@ -194,6 +195,8 @@ class SqliteFile:
             if is_of_the_file(error):
                 raise explained(self.path, error) from error
             raise
+        except (TypeError, ValueError, KeyError, OverflowError) as error:
+            raise nonsense(self.path, error) from error
 
     def _write(self, work: Callable[[Session], Answer]) -> Answer:
         session = self._current()

@@ -74,6 +74,10 @@ def replaced(path: Path) -> JournalDamaged:
     )
 
 
+def nonsense(path: Path, error: Exception) -> JournalDamaged:
+    return JournalDamaged(f"{path} holds what no journal holds ({type(error).__name__}: {error}): {_SET_ASIDE}")
+
+
 def without_log(path: Path) -> JournalDamaged:
     # What others still have open they would go on with, beside who made a new one, until the last of them to close it
     # overwrites what the others wrote.

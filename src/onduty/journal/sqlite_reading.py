@@ -47,7 +47,7 @@ def records(session: Session, query: str, *values: Any) -> list[RunRecord]:
 
 def marks(session: Session) -> dict[tuple[str, str], Mark]:
     found = session.cursor.execute("select name, schedule, last_slot, plan from tasks where last_slot is not null")
-    return {(name, schedule): Mark(slot, plan) for name, schedule, slot, plan in found}
+    return {(name, schedule): Mark(int(slot), plan) for name, schedule, slot, plan in found}
 
 
 def log(session: Session, run_id: str) -> str:
@@ -67,6 +67,8 @@ def state(session: Session, task: str, schedule: str) -> str:
 def _record(raw: RunRecord) -> RunRecord:
     """As SQLite gave it, until the last step: text for a process and an outcome, 0 for false."""
     process: Any = raw.process
+    if raw.slot is not None or raw.retry_at is not None:
+        int(raw.slot or 0), int(raw.retry_at or 0)  # SQLite keeps any text where a number belongs
     return raw._replace(
         process=ProcessId.from_dict(json.loads(process)),
         outcome=Outcome(raw.outcome) if raw.outcome else None,

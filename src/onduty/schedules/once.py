@@ -42,6 +42,10 @@ class At:
             )
         object.__setattr__(self, "instant", to_micros(instant))
         object.__setattr__(self, "zone", zone)
+        try:
+            to_datetime(self.instant, zone)
+        except OverflowError:
+            raise DeclarationError(f"at({shown(instant)}) lies outside of the years 1 to 9999, in UTC") from None
 
     def __str__(self) -> str:
         return f"at {to_datetime(self.instant, self.zone).isoformat()}"

@@ -8,7 +8,6 @@ and here the world comes and says that something has happened.
 from __future__ import annotations
 
 from onduty._runtime import policy
-from onduty._runtime.elector import COOL_DOWN
 from onduty._runtime.engine import RESERVE
 from onduty._runtime.past import Past
 from onduty._runtime.scheduler import Scheduler
@@ -103,7 +102,7 @@ class Worker(Process):
         except OnDutyError as error:
             self.tell(f"stays away: {type(error).__name__}")
             self.election.resign()
-            self.later(COOL_DOWN, self._round)
+            self.later(policy.COOL_DOWN, self._round)
         finally:
             self._is_busy = False
 
@@ -215,7 +214,7 @@ class Worker(Process):
         lingering = ", ".join(run.run_id for run in scheduler.lingering)
         self.tell("leads no more" + (f"; {lingering} linger" if lingering else ""))
         self.election.resign(self.clock.now() + AHEAD, self._newest_row())
-        self.later(0.001 if self._leaving else COOL_DOWN, self._round)
+        self.later(0.001 if self._leaving else policy.COOL_DOWN, self._round)
 
     def _look_at_runs(self) -> None:
         if self._hands is not None:
