@@ -15,6 +15,7 @@ from onduty.errors import ConfigError as ConfigError
 from onduty.errors import DeclarationError as DeclarationError
 from onduty.errors import DirectoryRefused as DirectoryRefused
 from onduty.errors import DuplicateTask as DuplicateTask
+from onduty.errors import JournalBusy as JournalBusy
 from onduty.errors import NotOnDuty as NotOnDuty
 from onduty.errors import OnDutyError as OnDutyError
 from onduty.errors import StoreUnavailable as StoreUnavailable
@@ -41,6 +42,7 @@ __all__ = [
     "DeclarationError",
     "DirectoryRefused",
     "DuplicateTask",
+    "JournalBusy",
     "Leader",
     "NotOnDuty",
     "OnDuty",
