@@ -14,7 +14,6 @@ lock from a dead process, and they are lost.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from onduty._runtime.lanes import Lane, lane_name
 from onduty._runtime.term import Term
@@ -24,15 +23,16 @@ from onduty.process import ProcessId, is_alive
 UNSEEN_FOR = 60.0
 
 
-class Found(NamedTuple):
+class Found:
     """One look. ``freed``: lanes in which something stopped counting as running. ``logs``: of what may be run again, by
     run id.
     """
 
-    lost: list[tuple[Lane, RunRecord]]
-    queued: list[tuple[Lane, RunRecord]]
-    freed: list[Lane]
-    logs: dict[str, str]
+    def __init__(self) -> None:
+        self.lost: list[tuple[Lane, RunRecord]] = []
+        self.queued: list[tuple[Lane, RunRecord]] = []
+        self.freed: list[Lane] = []
+        self.logs: dict[str, str] = {}
 
 
 class Recovery:
@@ -56,7 +56,7 @@ class Recovery:
 
     def look(self, now_mono: float, *, first: bool) -> Found:
         """Sort the unfinished rows; lingering ones go in and out of ``lane.foreign``. Raises ``StoreUnavailable``."""
-        found = Found([], [], [], {})
+        found = Found()
         lingering: dict[str, set[str]] = {name: set() for name in self._lanes}
         for record in self._term.journal.unfinished():
             lane = self._lane_of(record)

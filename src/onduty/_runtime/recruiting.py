@@ -18,7 +18,6 @@ from onduty.clock import Clock
 from onduty.config import Settings
 from onduty.events import Events
 from onduty.journal import Dynamic
-from onduty.schedules.spec import from_spec
 from onduty.tasks import Declared, Registry, Task
 
 
@@ -49,6 +48,8 @@ class Recruiter:
         declared = self._registry.find(dynamic.task)
         if declared is None or declared.chosen.on != "leader":
             return None
+        from onduty.schedules.spec import from_spec  # here: many apps have no schedules of this kind
+
         try:
             schedule = from_spec(dynamic.spec, self._zone)
         except Exception as error:  # noqa: BLE001  # whatever stands there, the others are to run

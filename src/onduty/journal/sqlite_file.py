@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar
 
 from onduty.errors import ConfigError, JournalBusy, StoreUnavailable
-from onduty.journal.sqlite_aside import set_aside
 from onduty.journal.sqlite_opening import (
     connect,
     cut_short,
@@ -95,6 +94,8 @@ class SqliteFile:
         self._leave_to_parent()
         if "_turn" not in vars(self):
             raise self._not_open()
+
+        from onduty.journal.sqlite_aside import set_aside  # here: hardly ever needed
 
         def move() -> Path:
             self._close()
