@@ -67,8 +67,9 @@ class Controls:
             self._set_paused(lane, self._is_paused(lane, paused))
         tasks = {lane.task for lane in self._lanes.values()}
         requests = journal.requests(tasks, MOST_AT_ONCE + 1)
-        for number, request in enumerate(requests[:MOST_AT_ONCE], start=1):
-            self._take(request, any(_cancels(later, request) for later in requests[number:]))
+        cancelled = _cancelled(requests)
+        for request in requests[:MOST_AT_ONCE]:
+            self._take(request, request.id in cancelled)
         more = len(requests) > MOST_AT_ONCE
         self._revision = None if more else revision
         return more
@@ -137,5 +138,13 @@ class Controls:
                 self._desk.plan(adopted, known if mark is None else Mark(mark, known.plan if known else None))
 
 
-def _cancels(later: Request, trigger: Request) -> bool:
-    return later.kind == "cancel" and later.task == trigger.task and later.target in (None, trigger.id)
+def _cancelled(requests: list[Request]) -> set[str]:
+    """The ids of the triggers among them that a later one cancels."""
+    found: set[str] = set()
+    targets: set[tuple[str, str | None]] = set()
+    for one in reversed(requests):
+        if one.kind == "cancel":
+            targets.add((one.task, one.target))
+        elif (one.task, one.id) in targets or (one.task, None) in targets:
+            found.add(one.id)
+    return found

@@ -19,7 +19,7 @@ from onduty.journal import sqlite_reading as reading
 from onduty.journal import sqlite_requests as asking
 from onduty.journal.sqlite_file import Durability, Offload, SqliteFile
 from onduty.journal.sqlite_opening import nonsense
-from onduty.journal.sqlite_session import Session
+from onduty.journal.sqlite_session import Nonsense, Session
 from onduty.process import ProcessId
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class SqliteJournal:
             session.places.clear()  # another leader may have renamed a task since
             newest = max(floor, reading.newest_term(session))
             if newest >= _NO_TERM:
-                raise nonsense(self._file.path, OverflowError(f"term {newest}"))
+                raise nonsense(self._file.path, Nonsense(f"term {newest}"))
             number = newest + 1 if newest else max(now // SECOND, 1)
             session.cursor.execute(
                 "insert into terms select ?, ?, ?, coalesce(max(id), 0) + 1 from runs", (number, self._me, now)

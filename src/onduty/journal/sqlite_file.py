@@ -32,7 +32,7 @@ from onduty.journal.sqlite_opening import (
     replaced,
     without_log,
 )
-from onduty.journal.sqlite_session import Session, unprotected
+from onduty.journal.sqlite_session import Nonsense, Session, unprotected
 
 Answer = TypeVar("Answer")
 Durability = Literal["normal", "full"]
@@ -196,7 +196,7 @@ class SqliteFile:
             if is_of_the_file(error):
                 raise explained(self.path, error) from error
             raise
-        except (TypeError, ValueError, KeyError, OverflowError) as error:
+        except Nonsense as error:
             raise nonsense(self.path, error) from error
 
     def _write(self, work: Callable[[Session], Answer]) -> Answer:

@@ -75,7 +75,7 @@ def replaced(path: Path) -> JournalDamaged:
 
 
 def nonsense(path: Path, error: Exception) -> JournalDamaged:
-    return JournalDamaged(f"{path} holds what no journal holds ({type(error).__name__}: {error}): {_SET_ASIDE}")
+    return JournalDamaged(f"{path} holds what no journal holds ({error}): {_SET_ASIDE}")
 
 
 def without_log(path: Path) -> JournalDamaged:

@@ -6,10 +6,12 @@ None of them looks through more rows than it answers, however long the history i
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from onduty.journal import Mark, Newest, Outcome, RunRecord
-from onduty.journal.sqlite_session import Session
+from onduty.journal.sqlite_session import Nonsense, Session
 from onduty.process import ProcessId
 
 # In the order of RunRecord. "cross join": from the rows that are wanted to what is told of each, in that order.
@@ -42,12 +44,15 @@ def newest(session: Session) -> Newest:
 
 
 def records(session: Session, query: str, *values: Any) -> list[RunRecord]:
-    return [_record(RunRecord(*row)) for row in session.cursor.execute(query, values)]
+    found = session.cursor.execute(query, values)
+    with _sense():
+        return [_record(RunRecord(*row)) for row in found]
 
 
 def marks(session: Session) -> dict[tuple[str, str], Mark]:
     found = session.cursor.execute("select name, schedule, last_slot, plan from tasks where last_slot is not null")
-    return {(name, schedule): Mark(int(slot), plan) for name, schedule, slot, plan in found}
+    with _sense():
+        return {(name, schedule): Mark(int(slot), plan) for name, schedule, slot, plan in found}
 
 
 def log(session: Session, run_id: str) -> str:
@@ -64,11 +69,19 @@ def state(session: Session, task: str, schedule: str) -> str:
     return str(row[0]) if row else "{}"
 
 
+@contextmanager
+def _sense() -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError, KeyError) as error:
+        raise Nonsense(f"{type(error).__name__}: {error}") from error
+
+
 def _record(raw: RunRecord) -> RunRecord:
     """As SQLite gave it, until the last step: text for a process and an outcome, 0 for false."""
     process: Any = raw.process
-    if raw.slot is not None or raw.retry_at is not None:
-        int(raw.slot or 0), int(raw.retry_at or 0)  # SQLite keeps any text where a number belongs
+    for number in (raw.slot, raw.retry_at):
+        int(number or 0)  # SQLite keeps any text where a number belongs
     return raw._replace(
         process=ProcessId.from_dict(json.loads(process)),
         outcome=Outcome(raw.outcome) if raw.outcome else None,

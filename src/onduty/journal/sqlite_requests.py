@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection
 
 from onduty.journal import Dynamic, Request
-from onduty.journal.sqlite_session import Session
+from onduty.journal.sqlite_session import Nonsense, Session
 
 
 def request(session: Session, wanted: Request) -> str:
@@ -84,7 +84,10 @@ def schedules(session: Session, task: str | None) -> list[Dynamic]:
 
 
 def revision(session: Session) -> int:
-    return int(session.cursor.execute("select number from revision").fetchone()[0])
+    row = session.cursor.execute("select number from revision").fetchone()
+    if row is None:
+        raise Nonsense("no revision")
+    return int(row[0])
 
 
 def rename(session: Session, old: str, new: str) -> None:

@@ -9,6 +9,10 @@ unprotected: set[tuple[int, int]] = set()
 """Inodes for which SQLite, in this process, believes in locks that it has not."""
 
 
+class Nonsense(Exception):
+    """A value that no journal holds, in a file that is sound otherwise."""
+
+
 class Session:
     """A connection and what was learnt through it; that part is emptied whenever a transaction is rolled back."""
 
