@@ -29,6 +29,7 @@ def never_twice(site: OnceSite) -> None:
     assert len(ran) == len(set(ran)), "a slot ran twice"
 
 
+@pytest.mark.timeout(300)  # two hundred workers have to start again
 def test_a_leader_killed_again_and_again_loses_no_slot(site: OnceSite) -> None:
     """200 times at random moments, over 1,000 slots and more: each is in one row, and none ran twice."""
     kills = 200

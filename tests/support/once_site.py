@@ -32,6 +32,9 @@ class OnceSite:
         self.duty_folder = folder / "duty"
         self.port = free_port()
         self.surroundings = {"PROBE_FOLDER": str(folder), "ONDUTY_DIR": str(self.duty_folder)}
+        self._facts: list[Fact] = []
+        self._read = 0
+        """So many bytes of the file are among the facts: they are asked for again and again."""
 
     @property
     def journal(self) -> Path:
@@ -80,10 +83,14 @@ class OnceSite:
     def facts(self, kind: str = "") -> list[Fact]:
         """What was told so far, of one kind or all, oldest first."""
         file = self.folder / FACTS
-        text = file.read_text() if file.exists() else ""
-        whole = text[: text.rfind("\n") + 1]  # the last write may be in progress
-        facts: list[Fact] = [json.loads(line) for line in whole.splitlines()]
-        return [fact for fact in facts if not kind or fact["kind"] == kind]
+        if file.exists():
+            with file.open("rb") as told:
+                told.seek(self._read)
+                news = told.read()
+            whole = news[: news.rfind(b"\n") + 1]  # the last write may be in progress
+            self._read += len(whole)
+            self._facts += map(json.loads, whole.splitlines())
+        return [fact for fact in self._facts if not kind or fact["kind"] == kind]
 
     def leads(self, *, but: Sequence[int] = (), after: int = 0, timeout: float = 20.0) -> int:
         """Wait for a beat of a leader that is none of ``but``, later than ``after`` (ns); its pid."""
