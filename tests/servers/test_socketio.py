@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def test_the_clients_of_a_killed_worker_come_back_and_no_others_notice(server: S
     owned = {number for number, owner in enumerate(owners) if owner == victim}
     assert owned <= dropped(many)
     if not server.is_asyncio:  # where those that came in by the victim notice too
-        assert dropped(many) == owned
+        assert dropped(many) == owned, [one["drops"] for one in many.states()]
     for _ in range(5):
         server.get("/emit", event="after")
     many.received("after", 5)
@@ -147,6 +147,20 @@ def test_reloads_bring_all_clients_to_the_new_workers(server: SioSite, many: Cli
         # Gunicorn would wait 30 s for a WebSocket. Whoever is on duty waits for a new worker, as long as that takes.
         assert took < 20
     assert not set(many.owners()) & set(old)
+
+
+@pytest.mark.parametrize("session_of", [Session, foreign], ids=["any", "foreign"])
+def test_who_closes_a_session_ends_its_poll(server: SioSite, session_of: Callable[[SioSite], Session]) -> None:
+    """On any worker: waiting on, it would hold up a worker that is to end, or one of its threads."""
+    session = session_of(server)
+    waiting, leaving = server.connect(), server.connect()
+    session.join(waiting)
+    waiting.request("GET", f"/socket.io/?EIO=4&transport=polling&sid={session.sid}")
+    assert session.post(leaving, "1").read().upper() == b"OK"
+
+    assert waiting.getresponse().status in (200, 400)  # and no time-out
+    for connection in (waiting, leaving):
+        connection.close()
 
 
 def test_a_frozen_worker_holds_nobody_else_up(server: SioSite, many: Clients) -> None:

@@ -227,11 +227,16 @@ class Clients:
         self.do("close")
 
     def end(self) -> None:
-        self._node.kill()
-        self._node.wait()
-        for pipe in (self._node.stdin, self._node.stdout):
-            assert pipe is not None
-            pipe.close()
+        """They take leave; the process ends when that is said, or after two seconds."""
+        assert self._node.stdin is not None
+        assert self._node.stdout is not None
+        self._node.stdin.close()
+        try:
+            self._node.wait(10)
+        finally:
+            self._node.kill()
+            self._node.wait()
+            self._node.stdout.close()
 
 
 class Session:

@@ -14,16 +14,22 @@ from onduty.socketio.half import Half, Place
 from onduty.socketio.route import sid_of_scope
 
 
-def _upgrading_or_not(eio: Any, serve: Asgi) -> Asgi:
-    """Cut off amid its upgrade, a session would wait for it for ever and answer polls with nothing; so it does not."""
+def _seeing_to_it(eio: Any, serve: Asgi) -> Asgi:
+    """Nobody waits for what does not come any more, which engine.io (4.15) leaves undone on asyncio.
+
+    Cut off amid its upgrade, a session would wait for it for ever and answer polls with nothing. Closed by its client,
+    it would leave the client's last poll waiting for 45 s, and that holds up a worker that is to end.
+    """
 
     async def serve_and_see(scope: Scope, receive: Receive, send: Send) -> None:
+        session = eio.sockets.get(sid_of_scope(scope))
         try:
             await serve(scope, receive, send)
         finally:
-            session = eio.sockets.get(sid_of_scope(scope)) if scope["type"] == "websocket" else None
-            if session is not None and not session.upgraded:
+            if session is not None and scope["type"] == "websocket" and not session.upgraded:
                 session.upgrading = False
+            if session is not None and session.closed:
+                session.queue.put_nowait(None)
 
     return serve_and_see
 
@@ -39,7 +45,7 @@ class OnLoop(Half):
         self._server = server = place.server
         self._tasks = Tasks(loop)
         eio = server.eio
-        serve = _upgrading_or_not(eio, eio.handle_request)
+        serve = _seeing_to_it(eio, eio.handle_request)
         self._streams = Streams(place.seat.folder)
         self.router = Router(self._streams, place.ids, eio, serve)
         self._counter = Counter(place, serve, self._wake)
