@@ -338,12 +338,13 @@ class _Lookout:
 def _reminder(app: Any, name: str, events: ev.Events) -> Callable[[ev.TermBegan], None]:
     @cache
     def made() -> Callable[[ev.TermBegan], None]:
-        from onduty.socketio.reminder import Reminder  # here: most workers never lead
+        from onduty.socketio.reminder import Reminder  # here: hardly ever needed
 
         return Reminder(app, name, lambda: lifecycle.workers, events.emit)
 
     def remind(event: ev.TermBegan) -> None:
-        made()(event)
+        if "socketio" in getattr(app, "extensions", ()):
+            made()(event)
 
     return remind
 

@@ -9,7 +9,7 @@ One file per server. ``recognise`` asks each of them to look, or to listen for l
 
 Their places are kept for uWSGI (``post_fork_hook``, ``mule_id``), uvicorn alone (its ``Server`` is followed already;
 its ``--workers`` and ``--reload`` are untried), granian, hypercorn (their lifespan, or their frames at import) and
-mod_wsgi (``process_group``): a file each beside these, and a line in ``_SERVERS``.
+mod_wsgi (``process_group``): a file each beside these, and a word in ``_listen_for_the_others``.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ from types import FrameType
 from weakref import WeakKeyDictionary
 
 from onduty._runtime.lifecycle import Lifecycle, State
-from onduty.servers import _stack, gevent, gunicorn, never, uvicorn, waitress, werkzeug, wsgiref
+from onduty.servers import _stack, gunicorn, never
 from onduty.servers._serving import serving
 
 __all__ = ["after_fork", "first_request", "recognise"]
-
-_SERVERS = (werkzeug, gevent, waitress, uvicorn, wsgiref)
 
 _recognised_in: WeakKeyDictionary[Lifecycle, int] = WeakKeyDictionary()
 _requests: WeakKeyDictionary[Lifecycle, itertools.count[int]] = WeakKeyDictionary()
@@ -44,10 +42,15 @@ def recognise(life: Lifecycle) -> None:
     if why is not None:
         life.never(why)
         return
-    if before is None:  # a forked child inherits what listens already
-        for server in _SERVERS:
-            server.watch(life)
-    gunicorn.recognise(life)
+    if not gunicorn.recognise(life) and before is None:  # a forked child inherits what listens already
+        _listen_for_the_others(life)
+
+
+def _listen_for_the_others(life: Lifecycle) -> None:
+    from onduty.servers import gevent, uvicorn, waitress, werkzeug, wsgiref  # here: most workers are gunicorn's
+
+    for server in (werkzeug, gevent, waitress, uvicorn, wsgiref):
+        server.watch(life)
 
 
 def after_fork(life: Lifecycle, frame: FrameType | None) -> None:

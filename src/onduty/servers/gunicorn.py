@@ -23,15 +23,19 @@ from onduty.servers import _stack
 from onduty.servers._serving import orphaned, serving
 
 
-def recognise(life: Lifecycle) -> None:
-    """Look at the stack: in a worker, hook it; in a worker's own child, never; in the master or elsewhere, nothing."""
+def recognise(life: Lifecycle) -> bool:
+    """Look at the stack: in a worker, hook it; in a worker's own child, never; in the master or elsewhere, nothing.
+
+    Answers whether all is known by that.
+    """
     worker = next((found for frame in _stack.here() if (found := _at_work_in(frame)) is not None), None)
     if worker is None or not isinstance(worker.pid, int):
-        return  # not a worker, or a hook of the master's that runs before the fork
+        return False  # not a worker, or a hook of the master's that runs before the fork
     if not _stack.made_here(worker.pid):
         life.never("a child of a gunicorn worker")
-    else:
-        adopt(life, worker)
+        return True
+    adopt(life, worker)
+    return not _is_uvicorn(worker)
 
 
 def after_fork(life: Lifecycle, frame: FrameType) -> bool:
