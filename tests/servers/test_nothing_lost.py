@@ -34,7 +34,7 @@ def test_a_leader_killed_again_and_again_loses_no_slot(site: OnceSite) -> None:
     """200 times at random moments, over 1,000 slots and more: each is in one row, and none ran twice."""
     kills = 200
     dice = random.Random()
-    with site.gunicorn("gthread", workers=6, PROBE_EVERY="0.05") as server:
+    with site.gunicorn("gthread", "--preload", workers=6, PROBE_EVERY="0.05") as server:
         leader = site.leads()
         for _ in range(kills):
             time.sleep(dice.uniform(0, 0.15))  # not a wait for anything: the random moment

@@ -81,7 +81,8 @@ def test_a_run_that_closes_all_descriptors_costs_the_term_and_no_slot(
     The lock went with the descriptors, and nobody was asked: the leader notices within about a second and steps down,
     if its server survives that at all. Work goes on, no slot runs twice, none is forgotten.
     """
-    with site.gunicorn(kind, *options) as server:
+    # Its worker no longer hears its master, who kills it after the graceful time-out.
+    with site.gunicorn(kind, *options, "--graceful-timeout", "3", ONDUTY_GRACE="1") as server:
         site.leads()
         for _ in range(2):
             term = site.do("close all")["term"]
