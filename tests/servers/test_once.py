@@ -72,7 +72,7 @@ def test_a_reload_hands_over_at_once_though_old_workers_are_kept_busy(site: Once
             hung_up = time.monotonic_ns()
             server.signal(signal.SIGHUP)
             generations.append(site.leads(but=[*old, *generations]))
-            assert time.monotonic_ns() - hung_up < 10_000_000_000
+            assert time.monotonic_ns() - hung_up < 20_000_000_000
         assert any(is_living(pid) for pid in old), "the old generation was to be busy still"
         site.all_goes_on()
         site.end(server)

@@ -26,15 +26,20 @@ MOUTHFUL = 64 * 1024
 
 
 class Outgoing:
-    """Our stream to one peer. Written by whoever emits and by the loop, hence the lock; never blocking."""
+    """Our stream to one peer. Written by whoever emits and by the loop, hence the lock; never blocking.
 
-    def __init__(self, token: str, connection: socket.socket) -> None:
+    ``first``: what goes before all else, at the first :meth:`push` or :meth:`send`.
+    """
+
+    def __init__(self, token: str, connection: socket.socket, first: bytes = b"") -> None:
         self.token = token
         self.connection = connection
         self.outbox = Outbox()
+        if first:
+            self.outbox.add(first, stalled=False)
         self.watched = 0
         self.is_dead = False
-        self._moved = 0.0
+        self._moved = time.monotonic()
         """When it last took something, or when something began to wait."""
         self._asked = False
         """The loop knows, or will at its next turn, that there is something to do here."""

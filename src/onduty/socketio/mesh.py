@@ -235,9 +235,9 @@ class Mesh:
             # Gone, or wedged, or somebody else's; or there is no descriptor, and more of them at the next look.
             _log.debug("no connection to worker %s: %r", token, error)
             return
-        peer = Outgoing(token, connection)
-        peer.send(wire.hello(self._token))
-        self._peers[token] = peer
+        # Among the peers before the hello can be read: who has heard it counts on whatever is said from then on.
+        self._peers[token] = peer = Outgoing(token, connection, wire.hello(self._token))
+        peer.push()
         self._attend(peer)
 
     def _attend(self, peer: Outgoing) -> None:
