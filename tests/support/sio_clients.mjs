@@ -59,7 +59,7 @@ class Client {
 }
 
 const ask = (client, event, ...args) =>
-  client.socket.timeout(5000).emitWithAck(event, ...args).catch((error) => ({ error: String(error) }));
+  client.socket.timeout(20000).emitWithAck(event, ...args).catch((error) => ({ error: String(error) }));
 
 const orders = {
   open: ({ url, count, options }) => {
