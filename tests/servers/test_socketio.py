@@ -180,7 +180,7 @@ def test_a_frozen_worker_holds_nobody_else_up(server: SioSite, many: Clients) ->
 
     os.kill(frozen, signal.SIGSTOP)
     try:
-        answers = many.do("ask", event="who", only=awake)
+        answers = many.do("ask", event="who", only=awake, within=5000)
         reachable = [number for number, pid in zip(awake, answers, strict=True) if isinstance(pid, int)]
         # An asyncio worker does not hand WebSockets over, it relays them, and a frozen one relays nothing.
         assert reachable == awake or (server.is_asyncio and reachable)

@@ -58,16 +58,17 @@ class Client {
   }
 }
 
-const ask = (client, event, ...args) =>
-  client.socket.timeout(20000).emitWithAck(event, ...args).catch((error) => ({ error: String(error) }));
+const ask = (client, within, event, ...args) =>
+  client.socket.timeout(within).emitWithAck(event, ...args).catch((error) => ({ error: String(error) }));
 
 const orders = {
   open: ({ url, count, options }) => {
     for (let i = 0; i < count; i += 1) clients.push(new Client(url, options ?? {}));
   },
   state: () => clients.map((client) => client.state()),
-  ask: ({ event, args, only }) =>
-    Promise.all((only ?? clients.keys().toArray?.() ?? [...clients.keys()]).map((i) => ask(clients[i], event, ...(args ?? [])))),
+  // ``within``: milliseconds; a machine may stand still for seconds.
+  ask: ({ event, args, only, within }) =>
+    Promise.all((only ?? [...clients.keys()]).map((i) => ask(clients[i], within ?? 20000, event, ...(args ?? [])))),
   forget: () => clients.forEach((client) => Object.assign(client, { events: {}, drops: [], connects: 0 })),
   close: () => {
     clients.forEach((client) => client.socket.disconnect());

@@ -215,7 +215,8 @@ class Clients:
 
         def answered() -> bool:
             living = server.pids()
-            return all(answer in living for answer in self.answers("who"))
+            # Who was in mid-air does not answer; ask again soon.
+            return all(answer in living for answer in self.do("ask", event="who", within=5000))
 
         eventually(answered, 30, what="answers of living workers only")
         self.all(lambda one: one["connected"] and (one["upgraded"] or not upgraded), what="back")
