@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from onduty.socketio import unix, wire
 from onduty.socketio.asgi.body import beginning_with, with_known_length
 from onduty.socketio.asgi.bus import Inbox
+from onduty.socketio.asgi.streams import Streams
+from onduty.socketio.peers import COUNTER
 
 
 def said(*messages: dict[str, Any]) -> Callable[[], Any]:
@@ -109,3 +114,43 @@ def test_what_a_thread_puts_in_wakes_the_loop_in_order_and_nothing_is_left() -> 
         return found
 
     assert asyncio.run(run()) == list(range(count))
+
+
+OWNER = "owner-11"
+
+
+def reach(folder: Path, *, accepts_after: float, stands_still: float) -> bool:
+    """Whether an owner was reached with a patience of a second; the loop itself can't turn for a while."""
+    listener = unix.listen(folder, COUNTER + OWNER)
+
+    async def run() -> bool:
+        streams = Streams(folder)
+        streams.pool = type(streams.pool)(1)
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.1, time.sleep, stands_still)
+        loop.call_later(accepts_after, accept)
+        try:
+            (await streams.reach(OWNER, wire.request("relay", {}))).close()
+        except unix.Wedged:
+            assert streams.pool.patience(OWNER) < 1
+            return False
+        assert streams.pool.patience(OWNER) == 1
+        return True
+
+    def accept() -> None:
+        connection, _ = listener.accept()
+        connection.sendall(wire.ACCEPTED)
+        connection.close()
+
+    try:
+        return asyncio.run(run())
+    finally:
+        unix.drop(listener)
+
+
+def test_an_owner_that_does_not_accept_is_frozen(tmp_path: Path) -> None:
+    assert not reach(tmp_path, accepts_after=30, stands_still=0)
+
+
+def test_an_owner_that_stood_still_as_long_as_we_did_is_not(tmp_path: Path) -> None:
+    assert reach(tmp_path, accepts_after=1.6, stands_still=1.4)

@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from onduty.socketio import unix, wire
 from onduty.socketio.lines import Line, Lines
 from onduty.socketio.peers import COUNTER
+from onduty.socketio.pool import NO_PATIENCE, PATIENCE
 
 FROZEN = ["frozen-1", "frozen-2", "frozen-3"]
 ALIVE = "alive-11"
@@ -45,7 +47,7 @@ def attend(listener: socket.socket) -> None:
                 line.receive()
                 asked += 1
                 connection.sendall(wire.response("200 OK", [], b"fine"))
-        except unix.Gone:
+        except (unix.Gone, BrokenPipeError):  # or it no longer waits
             connection.close()
         if not asked:
             return
@@ -69,6 +71,64 @@ def test_who_is_known_to_be_frozen_is_given_less(lines: Lines) -> None:
 
     assert answers == {ALIVE: b"fine"}
     assert time.monotonic() - began < 0.4
+
+
+def test_who_is_silent_when_asked_may_be_busy_and_is_not_frozen(tmp_path: Path) -> None:
+    """A question is answered in half a second or not at all; a client's request waits for as long as it always does."""
+    owner = unix.listen(tmp_path, COUNTER + ALIVE)
+    attendant = threading.Timer(0.8, attend, (owner,))  # seconds in which it computes
+    lines = Lines(tmp_path, patience=30)
+    assert lines.ask_all([ALIVE], wire.request("ask", {}), 0.1) == {}
+    with pytest.raises(unix.Wedged):
+        lines.exchange(ALIVE, wire.request("wake", {}), 0.1)
+
+    attendant.start()
+
+    assert lines.exchange(ALIVE, wire.request("poll", {}), 30)[1] == b"fine"
+    lines.pool.close()
+    unix.connect(tmp_path, COUNTER + ALIVE, 1).close()
+    attendant.join()
+    unix.drop(owner)
+
+
+def test_who_answers_is_not_frozen_any_more(lines: Lines) -> None:
+    lines.pool.is_frozen(ALIVE)
+
+    lines.exchange(ALIVE, wire.request("poll", {}), 30)
+
+    assert lines.pool.patience(ALIVE) == PATIENCE
+
+
+def test_who_does_not_read_is_frozen(tmp_path: Path) -> None:
+    listener = unix.listen(tmp_path, COUNTER + FROZEN[0])
+    lines = Lines(tmp_path, patience=0.5)
+
+    with pytest.raises(unix.Wedged):
+        lines.exchange(FROZEN[0], wire.request("poll", {}), 30)
+
+    assert lines.pool.patience(FROZEN[0]) == NO_PATIENCE
+    unix.drop(listener)
+
+
+def test_a_time_in_which_the_whole_machine_stood_still_makes_nobody_frozen() -> None:
+    """Ours ends with the others' time to read: what they answer then is waited for."""
+
+    class StoodStill:
+        waits = 0
+
+        def settimeout(self, seconds: float) -> None:
+            self.seconds = seconds
+
+        def recv(self, size: int) -> bytes:
+            self.waits += 1
+            if self.waits == 1:
+                time.sleep(1)
+                raise TimeoutError
+            return b"an answer"[:size]
+
+    line = Line(cast("socket.socket", StoodStill()))
+
+    assert line.next(0.5) == b"an answer"
 
 
 def test_a_line_serves_again(lines: Lines) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from onduty.socketio import unix, wire
 from onduty.socketio.peers import COUNTER
-from onduty.socketio.pool import NO_PATIENCE, PATIENCE, Pool
+from onduty.socketio.pool import NO_PATIENCE, PATIENCE, REMEMBERED, Pool, steps
 
 CHUNK = 64 * 1024
 _A_LOOK = 0.001
@@ -39,6 +39,18 @@ class Line:
             self.feed(self.connection.recv(CHUNK))
         return self._frames.popleft()
 
+    def next(self, patience: float, size: int = CHUNK) -> bytes:
+        """What comes next, up to ``size`` bytes.
+
+        Raises:
+            TimeoutError: nothing came in ``patience`` seconds of our own running time.
+        """
+        for step in steps(patience):
+            self.connection.settimeout(step)
+            with contextlib.suppress(TimeoutError):
+                return self.connection.recv(size)
+        raise TimeoutError(f"nothing in {patience:g} s")
+
     def feed(self, data: bytes) -> None:
         if not data:
             raise unix.Gone("end of file")
@@ -49,16 +61,20 @@ class Line:
 
 
 class Lines:
-    """The lines from this worker to the counters of the others, kept for the next request."""
+    """The lines from this worker to the counters of the others, kept for the next request.
 
-    def __init__(self, folder: Path) -> None:
+    ``patience``: seconds in which an owner must have read a request of one of its clients.
+    """
+
+    def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
         self._folder = folder
-        self.pool: Pool[Line] = Pool()
+        self._silent: dict[str, float] = {}
+        self.pool: Pool[Line] = Pool(patience)
 
-    def exchange(self, owner: str, request: bytes, timeout: float, patience: float = PATIENCE) -> tuple[bytes, bytes]:
+    def exchange(self, owner: str, request: bytes, timeout: float) -> tuple[bytes, bytes]:
         """Bring ``request`` to ``owner`` and return both frames of its answer, within ``timeout`` seconds.
 
-        ``patience``: seconds in which the owner must have read it.
+        Less ``timeout`` than patience is a question that can wait: no answer to it does not make the owner frozen.
 
         Raises:
             Gone: the owner has ended.
@@ -66,9 +82,9 @@ class Lines:
         """
         line = self.pool.take(owner) or self.open(owner)
         try:
-            line.connection.settimeout(min(patience, self.pool.patience(owner)))
-            self._send(line, owner, request)
+            self._send(line, owner, request, timeout)
             self._await(line, owner, timeout)
+            line.connection.settimeout(timeout)
             answer = line.receive(), line.receive()
         except (BrokenPipeError, ConnectionResetError) as error:
             line.close()
@@ -79,11 +95,16 @@ class Lines:
         except BaseException:
             line.close()
             raise
+        self.pool.is_awake(owner)
         self.pool.keep(owner, line)
         return answer
 
     def ask_all(self, owners: Iterable[str], request: bytes, within: float) -> dict[str, bytes]:
-        """Bring ``request`` to them all, then wait ``within`` seconds in all for what they answer, by owner."""
+        """Bring ``request`` to them all, then wait ``within`` seconds in all for what they answer, by owner.
+
+        Who is silent gets less the next time. It is only asked for its numbers less patiently: what its clients want of
+        it is not affected, it may just be busy.
+        """
         began = time.monotonic()
         asked: dict[str, Line] = {}
         answers: dict[str, bytes] = {}
@@ -93,14 +114,15 @@ class Lines:
                 line.connection.settimeout(NO_PATIENCE)
                 line.connection.sendall(request)
         for owner, line in asked.items():
-            left = began + min(within, self.pool.patience(owner)) - time.monotonic()
+            patience = NO_PATIENCE if self._silent.pop(owner, 0) > began else within
+            left = began + patience - time.monotonic()
             line.connection.settimeout(max(left, _A_LOOK))
             try:
                 line.receive()
                 answers[owner] = line.receive()
             except OSError:
                 if _unread(line.connection):
-                    self.pool.is_frozen(owner)
+                    self._silent[owner] = began + REMEMBERED
                 line.close()
             else:
                 self.pool.keep(owner, line)
@@ -109,24 +131,30 @@ class Lines:
     def open(self, owner: str) -> Line:
         return Line(unix.connect(self._folder, COUNTER + owner, PATIENCE))
 
-    def _send(self, line: Line, owner: str, request: bytes) -> None:
+    def _send(self, line: Line, owner: str, request: bytes, timeout: float) -> None:
+        patience = self.pool.patience(owner)
+        line.connection.settimeout(min(patience, timeout))
         try:
             line.connection.sendall(request)
         except TimeoutError:
-            self.pool.is_frozen(owner)
+            self._suspect(owner, patience, timeout)
             raise
 
     def _await(self, line: Line, owner: str, timeout: float) -> None:
         """Until an answer begins to come. A poll may take its time, but only at an owner that has read it."""
+        patience = self.pool.patience(owner)
         try:
-            line.feed(line.connection.recv(CHUNK))
+            line.feed(line.next(min(patience, timeout)))
         except TimeoutError:
             if _unread(line.connection):
-                self.pool.is_frozen(owner)
+                self._suspect(owner, patience, timeout)
                 raise
             line.connection.settimeout(timeout)
             line.feed(line.connection.recv(CHUNK))
-        line.connection.settimeout(timeout)
+
+    def _suspect(self, owner: str, patience: float, timeout: float) -> None:
+        if timeout >= patience:
+            self.pool.is_frozen(owner)
 
 
 def _unread(connection: socket.socket) -> int:

@@ -1,13 +1,21 @@
-"""The idle lines from this worker to the others, kept for the next request, and how long each of those may take."""
+"""The idle lines from this worker to the others, kept for the next request, and how long each of those may take.
+
+An owner that does not read is *frozen*. Whoever says so too early ends its clients' sessions: a gevent or asyncio
+worker does not read while something computes, and a whole machine may stand still for seconds.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
 PATIENCE = 2.0
 """Seconds in which an owner reads what was sent to it; longer means that it is frozen."""
+PATIENCE_OF_A_LOOP = 5.0
+"""The same where waiting holds no thread of the server up, and where owners compute on the loop that reads."""
+STEP = 0.25
 NO_PATIENCE = 0.1
 """As much a frozen owner gets while we remember that it is."""
 REMEMBERED = 10.0
@@ -24,7 +32,8 @@ L = TypeVar("L", bound=Closable)
 class Pool(Generic[L]):
     """Of one worker, by the owner's token. May be used by many threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self._lock = threading.Lock()
         self._idle: dict[str, list[L]] = {}
         self._frozen: dict[str, float] = {}
@@ -58,7 +67,16 @@ class Pool(Generic[L]):
             line.close()
 
     def patience(self, owner: str) -> float:
-        return NO_PATIENCE if self._frozen.get(owner, 0) > time.monotonic() else PATIENCE
+        return NO_PATIENCE if self._frozen.get(owner, 0) > time.monotonic() else self._patience
 
     def is_frozen(self, owner: str) -> None:
         self._frozen[owner] = time.monotonic() + REMEMBERED
+
+    def is_awake(self, owner: str) -> None:
+        self._frozen.pop(owner, None)
+
+
+def steps(seconds: float) -> Iterator[float]:
+    """``seconds`` in steps to be waited for one by one: of a time in which nobody here ran, only one step counts."""
+    count = max(1, round(seconds / STEP))
+    return (seconds / count for _ in range(count))

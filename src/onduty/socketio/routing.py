@@ -9,7 +9,7 @@
                                encrypted, either ─▶ a pair of sockets; we carry the bytes between
 
 The owner is gone: engine.io answers here what it does for an unknown session, a 400 with CORS headers, and the client
-starts anew. An owner that is there but frozen gets two seconds, then the answer is the same.
+starts anew. An owner that is there but frozen gets a few seconds, then the answer is the same.
 
 It sits where engine.io is entered, behind all middleware: what that did to the environ is what the owner sees, once.
 """
@@ -99,7 +99,7 @@ class Router:
 
     def _have_woken(self, owner: str, sid: str) -> None:
         with contextlib.suppress(OSError):  # gone or frozen: its poll ends by itself
-            self._lines.exchange(owner, wire.request("wake", {}, sid.encode()), _A_MOMENT, _A_MOMENT)
+            self._lines.exchange(owner, wire.request("wake", {}, sid.encode()), _A_MOMENT)
 
     def stop(self) -> None:
         """Let go of the dead socket; requests that still come are served here."""
@@ -183,10 +183,11 @@ class Router:
         line = None
         try:
             line = self._lines.open(owner)
-            line.connection.settimeout(self._lines.pool.patience(owner))
+            patience = self._lines.pool.patience(owner)
+            line.connection.settimeout(patience)
             sent = socket.send_fds(line.connection, [request], [descriptor])
             line.connection.sendall(request[sent:])
-            if line.connection.recv(1) == wire.TAKEN:
+            if line.next(patience, len(wire.TAKEN)) == wire.TAKEN:
                 return line
         except TimeoutError:
             self._lines.pool.is_frozen(owner)

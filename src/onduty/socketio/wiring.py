@@ -33,6 +33,7 @@ from onduty.socketio.ids import Ids
 from onduty.socketio.lines import Lines
 from onduty.socketio.mesh import Seat
 from onduty.socketio.peers import COUNTER, tokens
+from onduty.socketio.pool import PATIENCE, PATIENCE_OF_A_LOOP
 
 _SAY_AGAIN = 10.0
 _ANSWER_WITHIN = 0.5
@@ -103,7 +104,8 @@ class SocketCrew:
         self._server = server
         self._ids = ids = Ids(server.eio.generate_id)
         server.eio.generate_id = ids.new
-        self._lines = lines = Lines(self._folder)
+        waits_in_threads = not is_patched() and not server.is_asyncio_based()
+        self._lines = lines = Lines(self._folder, PATIENCE if waits_in_threads else PATIENCE_OF_A_LOOP)
         seat = Seat(self._folder, ids.token, self._dropped, self._hindered)
         place = Place(seat, server, ids, lines, self._about, self._life.look)
         self._half = _half_for(place, self._life.loop())

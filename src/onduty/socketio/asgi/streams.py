@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 from onduty.socketio import unix, wire
 from onduty.socketio.peers import COUNTER
-from onduty.socketio.pool import Pool
+from onduty.socketio.pool import PATIENCE_OF_A_LOOP, Pool, steps
 
 _CHUNK = 64 * 1024
 
@@ -62,7 +64,7 @@ class Streams:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.pool: Pool[Stream] = Pool()
+        self.pool: Pool[Stream] = Pool(PATIENCE_OF_A_LOOP)
 
     async def reach(self, owner: str, request: bytes) -> Stream:
         """Bring ``request`` to ``owner``; the answer is a stream on which it has accepted it.
@@ -73,7 +75,7 @@ class Streams:
         """
         stream = self.pool.take(owner) or await self._open(owner)
         try:
-            await asyncio.wait_for(self._accepted(stream, request), self.pool.patience(owner))
+            await _within(self.pool.patience(owner), self._accepted(stream, request))
         except asyncio.TimeoutError as error:
             stream.close()
             self.pool.is_frozen(owner)
@@ -85,6 +87,7 @@ class Streams:
         except BaseException:
             stream.close()
             raise
+        self.pool.is_awake(owner)
         return stream
 
     async def _open(self, owner: str) -> Stream:
@@ -101,3 +104,16 @@ class Streams:
         except (OSError, asyncio.TimeoutError):
             return
         self.pool.keep(owner, stream)
+
+
+async def _within(patience: float, coroutine: Coroutine[Any, Any, None]) -> None:
+    """As :func:`asyncio.wait_for`, in ``patience`` seconds of our own running time."""
+    task = asyncio.ensure_future(coroutine)
+    try:
+        for step in steps(patience):
+            done, _ = await asyncio.wait({task}, timeout=step)
+            if done:
+                return task.result()
+        raise asyncio.TimeoutError(f"nothing in {patience:g} s")
+    finally:
+        task.cancel()
