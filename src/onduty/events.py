@@ -24,23 +24,34 @@ _log = logging.getLogger("onduty.events")
 
 @dataclass_transform(eq_default=False)
 class _Fact:
-    """What a dataclass does, without its 0.25 ms for each of twenty classes, which every worker would pay at import."""
+    """What a dataclass does, without its 0.25 ms for each of twenty classes, which every worker would pay at import.
+
+    A class gets its ``__init__`` when the first of its kind is made.
+    """
 
     _fields: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
         cls._fields = (*cls._fields, *inspect.get_annotations(cls))
 
-    if not TYPE_CHECKING:  # there each class has its own, made of its fields
+        if not TYPE_CHECKING:  # there each class has its own, made of its fields
 
-        def __init__(self, *values, **named):
-            given = {**dict(zip(self._fields, values, strict=False)), **named}
-            if len(values) + len(named) != len(self._fields) or given.keys() != set(self._fields):
-                raise TypeError(f"{type(self).__name__} takes {', '.join(self._fields)}")
-            self.__dict__.update(given)
+            def first_of_its_kind(self, *values, **named):
+                cls.__init__ = _init(cls)
+                cls.__init__(self, *values, **named)
+
+            cls.__init__ = first_of_its_kind
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+
+
+def _init(cls: type[_Fact]) -> Any:
+    sets = "; ".join(f"self.{name} = {name}" for name in cls._fields)
+    made: dict[str, Any] = {}
+    exec(f"def __init__(self, {', '.join(cls._fields)}): {sets}", made)  # noqa: S102  # our own names, as in namedtuple
+    made["__init__"].__qualname__ = f"{cls.__qualname__}.__init__"
+    return made["__init__"]
 
 
 class Event(_Fact):

@@ -602,3 +602,20 @@ def test_a_run_that_stops_the_loop_of_all_async_runs_stops_nobody(stage: Stage) 
     tick(stage, lambda: len(turns) >= 3)
 
     eventually(lambda: len(stage.rows("careless")) >= 2)
+
+
+def test_many_that_are_due_at_once_are_not_all_begun_before_the_first_one_gets_to_run(stage: Stage) -> None:
+    """The loop has more to decide right away, and lets the runs have the interpreter all the same."""
+    in_progress: list[int] = []
+    scheduler: list[Any] = []
+    for number in range(5000):
+
+        @stage.duty.every(seconds=60, name=f"task-{number}")
+        def look() -> None:
+            in_progress.append(len(scheduler[0].lingering) if len(in_progress) % 50 == 0 else 0)
+
+    scheduler.append(stage.begin())
+
+    tick(stage, lambda: len(in_progress) >= 5000)
+    assert max(in_progress) < 1000
+    stage.end(scheduler[0])

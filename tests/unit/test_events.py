@@ -18,7 +18,7 @@ def test_a_fact_is_made_by_place_or_by_name_and_never_in_part() -> None:
     assert repr(by_place) == "TermBegan(at=1, app='shop', term=7)"
     assert vars(pickle.loads(pickle.dumps(by_place))) == vars(copy.deepcopy(by_place)) == vars(by_place)  # noqa: S301
     for wrong in ({}, {"term": 7, "terms": 8}):
-        with pytest.raises(TypeError, match="TermBegan takes at, app, term"):
+        with pytest.raises(TypeError, match="TermBegan"):
             TermBegan(1, "shop", **wrong)  # type: ignore[arg-type]
 
 

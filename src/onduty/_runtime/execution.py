@@ -65,43 +65,25 @@ class Execution:
     behind write nothing any more.
     """
 
-    __slots__ = (
-        "_alarms",
-        "_clock",
-        "_home",
-        "_inhabitant",
-        "_scope",
-        "_wakeup",
-        "attempt",
-        "box",
-        "declared",
-        "ended_at",
-        "error",
-        "is_noted",
-        "is_over",
-        "keeper",
-        "key",
-        "kwargs",
-        "lane",
-        "lines",
-        "missed",
-        "not_before_mono",
-        "once",
-        "outcome",
-        "progress",
-        "result",
-        "run_id",
-        "slot",
-        "started_mono",
-        "stopping",
-        "term",
-        "text",
-        "told",
-        "trace",
-        "triggered",
-        "why",
-        "zone",
-    )
+    # What most runs never change, so that making one costs little.
+    stopping = False
+    told = False
+    why: str | None = None
+    progress = 0.0
+    text = ""
+    is_noted = False
+    is_over = False
+    not_before_mono = 0.0
+    started_mono = 0.0
+    outcome: Outcome | None = None
+    error: str | None = None
+    trace: str | None = None
+    result: str | None = None
+    ended_at = 0
+    _scope: Scope | None = None
+    _inhabitant: object = None
+    _wakeup: Wakeup | None = None
+    _alarms: set[Callable[[], object]] | None = None
 
     def __init__(
         self,
@@ -136,27 +118,9 @@ class Execution:
         self.box = box
         self.keeper = keeper
         self.zone = zone
-        self.stopping = False
-        self.told = False
-        self.why: str | None = None
-        self.progress = 0.0
-        self.text = ""
         self.lines: deque[str] = deque(maxlen=LINES)
-        self.is_noted = False
-        self.is_over = False
-        self.not_before_mono = 0.0
-        self.started_mono = 0.0
-        self.outcome: Outcome | None = None
-        self.error: str | None = None
-        self.trace: str | None = None
-        self.result: str | None = None
-        self.ended_at = 0
         self._clock = clock
         self._home = os.getpid()
-        self._scope: Scope | None = None
-        self._inhabitant: object = None
-        self._wakeup: Wakeup | None = None
-        self._alarms: set[Callable[[], object]] | None = None
 
     @property
     def task_name(self) -> str:

@@ -49,6 +49,13 @@ LONG_ENOUGH_TO_REST = 0.05
 TIDY_EVERY = 60.0
 """Seconds between two prunings of the journal."""
 
+A_BREATH = 0.0005
+"""Seconds for the runs, at most, between two turns of which one follows the other at once.
+
+Each turn lets go of the interpreter for some microseconds, in a system call. That restarts the 5 ms after which a
+waiting thread may demand it, and is too short for it to wake up: thousands of runs were seen to wait for 0.1 s.
+"""
+
 NEVER_BEGUN = "its term ended before it began"
 
 
@@ -175,7 +182,10 @@ class Scheduler:
     def _run(self) -> None:
         try:
             while (seconds := self.step()) is not None:
-                self._clock.wait(self._wake, seconds)
+                if seconds:
+                    self._clock.wait(self._wake, seconds)
+                else:
+                    self._wake.wait(A_BREATH)  # of real time: it is for threads, not for what is due
                 stay_behind(self._term.me.pid)
         finally:
             self.end()

@@ -58,11 +58,9 @@ class MemoryJournal:
     def write(self, term: int, entries: Sequence[Entry]) -> list[bool]:
         with self._opened():
             if term != self._book.term:
-                for entry in entries:
-                    if type(entry) is Finish:
-                        self._book.write(term, entry)
+                self._book.write(term, [entry for entry in entries if type(entry) is Finish])
                 raise TermLost(f"term {term} is over: a newer one has begun, and what was to be written was refused")
-            return [self._book.write(term, entry) for entry in entries]
+            return self._book.write(term, entries)
 
     def set_state(self, term: int, task: str, state: str, schedule: str = "") -> None:
         with self._opened():
@@ -113,7 +111,7 @@ class MemoryJournal:
 
     def marks(self) -> dict[tuple[str, str], Mark]:
         with self._opened():
-            return dict(self._book.marks)
+            return self._book.marks()
 
     def unfinished(self) -> list[RunRecord]:
         with self._opened():

@@ -5,6 +5,7 @@ Plain data without a lock: the journal that owns it has one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from onduty.journal import Mark, Outcome, Request
@@ -22,14 +23,19 @@ class MemoryBook:
         self.term = 0
         self.rows = MemoryRows(keep)
         self.requests = MemoryRequests()
-        self.marks: dict[tuple[str, str], Mark] = {}
+        # Apart, and no Mark for each slot: what is remembered and moves with every run is what the collector walks.
+        self._slots: dict[tuple[str, str], int] = {}
+        self._plans: dict[tuple[str, str], str | None] = {}
         self.states: dict[tuple[str, str], str] = {}
         self.successes: dict[tuple[str, str], bool] = {}  # by (task, key), of which the value says nothing more
         self._tasks: set[str] = set()
 
-    def write(self, term: int, entry: Entry) -> bool:
-        accepted: bool = self._WRITERS[type(entry)](self, term, entry)
-        return accepted
+    def write(self, term: int, entries: Iterable[Entry]) -> list[bool]:
+        writers = self._WRITERS
+        return [writers[type(entry)](self, term, entry) for entry in entries]
+
+    def marks(self) -> dict[tuple[str, str], Mark]:
+        return {place: Mark(slot, self._plans.get(place)) for place, slot in self._slots.items()}
 
     def set_state(self, task: str, schedule: str, state: str) -> None:
         self._tasks.add(task)
@@ -56,9 +62,8 @@ class MemoryBook:
     def drop_schedule(self, task: str, key: str) -> bool:
         if not self.requests.drop_schedule(task, key):
             return False
-        mark = self.marks.get((task, key))
-        if mark is not None:
-            self.marks[task, key] = mark._replace(plan="")
+        if (task, key) in self._slots:
+            self._plans[task, key] = ""
         return True
 
     # One entry each
@@ -103,7 +108,7 @@ class MemoryBook:
         row.error, row.result = finish.error, finish.result
         self.rows.end(row, finish.outcome, finish.at)
         if row.once and row.key is not None and finish.outcome is Outcome.SUCCEEDED:
-            self.successes[row.entry.task, row.key] = True
+            self.successes[row.task, row.key] = True
         return True
 
     def _passed(self, term: int, passed: Passed) -> bool:
@@ -118,15 +123,17 @@ class MemoryBook:
     def _seen(self, term: int, seen: Seen) -> bool:
         self._tasks.add(seen.task)
         place = (seen.task, seen.schedule)
-        mark = self.marks.get(place)
-        if mark is None or mark.slot is None:
-            self.marks[place] = Mark(seen.at, seen.plan)
+        slot, plan = self._slots.get(place), self._plans.get(place)
+        if slot is None:
+            self._slots[place], self._plans[place] = seen.at, seen.plan
             return True
-        if seen.plan is None or seen.plan == mark.plan:
+        if seen.plan is None or seen.plan == plan:
             return False
-        has_changed = mark.plan is not None
-        self.marks[place] = Mark(max(mark.slot, seen.at) if has_changed else mark.slot, seen.plan)
-        return has_changed
+        self._plans[place] = seen.plan
+        if plan is None:
+            return False
+        self._slots[place] = max(slot, seen.at)
+        return True
 
     def _renamed(self, term: int, entry: Renamed) -> bool:
         old, new = entry.old, entry.new
@@ -134,7 +141,8 @@ class MemoryBook:
             return False
         self._tasks.remove(old)
         self._tasks.add(new)
-        self.marks = renamed(self.marks, old, new)
+        self._slots = renamed(self._slots, old, new)
+        self._plans = renamed(self._plans, old, new)
         self.states = renamed(self.states, old, new)
         self.successes = renamed(self.successes, old, new)
         self.rows.rename(old, new)
@@ -144,10 +152,10 @@ class MemoryBook:
     def _era(self, term: int, era: Era) -> bool:
         # Rows have no part in what is accepted here, so an era needs no number: the mark alone decides.
         place = (era.task, era.schedule)
-        mark = self.marks.get(place)
-        if mark is None or mark.slot is None or mark.slot <= era.at:
+        slot = self._slots.get(place)
+        if slot is None or slot <= era.at:
             return False
-        self.marks[place] = mark._replace(slot=era.at)
+        self._slots[place] = era.at
         return True
 
     def _lost(self, term: int, lost: Lost) -> bool:
@@ -189,13 +197,11 @@ class MemoryBook:
     # Rows and marks
 
     def _move_mark(self, task: str, schedule: str, slot: int) -> bool:
-        mark = self.marks.get((task, schedule))
-        if mark is None:
-            self.marks[task, schedule] = Mark(slot, None)
-        elif mark.slot is not None and slot <= mark.slot:
+        place = task, schedule
+        last = self._slots.get(place)
+        if last is not None and slot <= last:
             return False
-        else:
-            self.marks[task, schedule] = Mark(slot, mark.plan)
+        self._slots[place] = slot
         return True
 
     def _writer(self) -> ProcessId:
@@ -208,4 +214,4 @@ class MemoryBook:
 
 
 def _is_repeated(row: Row, term: int, task: str, slot: int | None, schedule: str) -> bool:
-    return (row.term, row.entry.task, row.slot, row.entry.schedule) == (term, task, slot, schedule)
+    return (row.term, row.task, row.slot, row.schedule) == (term, task, slot, schedule)

@@ -13,25 +13,33 @@ PRUNE_STEP = 1000
 
 
 class Row:
-    """What a row was made with, which stays, and what has become of it. Made for each run, so it is made cheaply."""
+    """A row as :class:`RunRecord` has it. Two are made for each slot of a task that is late, so each is one object."""
 
     __slots__ = (
+        "at",
         "attempt",
         "ended_at",
-        "entry",
         "error",
+        "first",
+        "key",
+        "kwargs",
+        "once",
         "outcome",
         "process",
         "progress",
         "result",
         "retry_at",
+        "run_id",
+        "schedule",
+        "slot",
+        "slots",
         "started_at",
+        "task",
         "term",
         "text",
     )
 
     def __init__(self, entry: Claim | Passed, term: int, process: ProcessId) -> None:
-        self.entry = entry
         self.term = term
         self.process = process
         self.attempt = 0
@@ -43,22 +51,19 @@ class Row:
         self.progress = 0.0
         self.text = ""
         self.retry_at: int | None = None
+        self.first: int | None
+        self.slot: int | None
+        self.key: str | None
         if isinstance(entry, Passed):
-            self.ended_at, self.outcome, self.error = entry.at, entry.outcome, entry.why
-        elif entry.begin:
-            self.attempt, self.started_at = 1, entry.at
-
-    @property
-    def slot(self) -> int | None:
-        return self.entry.last if isinstance(self.entry, Passed) else self.entry.slot
-
-    @property
-    def key(self) -> str | None:
-        return None if isinstance(self.entry, Passed) else self.entry.key
-
-    @property
-    def once(self) -> bool:
-        return isinstance(self.entry, Claim) and self.entry.once and self.entry.key is not None
+            self.run_id, self.task, self.first, self.slot, self.slots, self.outcome, self.at, self.schedule, why = entry
+            self.ended_at, self.error = self.at, why
+            self.kwargs, self.key, self.once = "{}", None, False
+        else:
+            self.run_id, self.task, self.slot, self.at, begin, self.kwargs, self.schedule, self.key, once = entry
+            self.first, self.slots = self.slot, 1
+            self.once = once and self.key is not None
+            if begin:
+                self.attempt, self.started_at = 1, self.at
 
     @property
     def is_queued(self) -> bool:
@@ -68,24 +73,23 @@ class Row:
         self.outcome, self.ended_at, self.retry_at = outcome, at, None
 
     def record(self) -> RunRecord:
-        entry = self.entry
         return RunRecord(
-            run_id=entry.run_id,
-            task=entry.task,
+            run_id=self.run_id,
+            task=self.task,
             slot=self.slot,
-            first_slot=entry.first if isinstance(entry, Passed) else entry.slot,
-            slots=entry.count if isinstance(entry, Passed) else 1,
+            first_slot=self.first,
+            slots=self.slots,
             term=self.term,
             attempt=self.attempt,
             process=self.process,
-            created_at=entry.at,
+            created_at=self.at,
             started_at=self.started_at,
             ended_at=self.ended_at,
             outcome=self.outcome,
-            kwargs="{}" if isinstance(entry, Passed) else entry.kwargs,
+            kwargs=self.kwargs,
             result=self.result,
             error=self.error,
-            schedule=entry.schedule,
+            schedule=self.schedule,
             key=self.key,
             once=self.once,
             progress=self.progress,
@@ -121,27 +125,27 @@ class MemoryRows:
 
     def newest_first(self, task: str | None) -> Iterator[RunRecord]:
         rows = (self._rows[run_id] for run_id in reversed(self._order))
-        return (row.record() for row in rows if task in (None, row.entry.task))
+        return (row.record() for row in rows if task in (None, row.task))
 
     def insert(self, row: Row) -> None:
-        run_id = row.entry.run_id
+        run_id = row.run_id
         self.made += 1
         self._rows[run_id] = row
         self._order.append(run_id)
         if row.key is not None:
-            self.in_progress[row.entry.task, row.key] = run_id
+            self.in_progress[row.task, row.key] = run_id
         if len(self._order) > self._keep:
             self._drop_oldest()
 
     def end(self, row: Row, outcome: Outcome, at: int) -> None:
         row.end(outcome, at)
         if row.key is not None:
-            self.in_progress.pop((row.entry.task, row.key), None)
+            self.in_progress.pop((row.task, row.key), None)
 
     def rename(self, old: str, new: str) -> None:
         for row in self._rows.values():
-            if row.entry.task == old:
-                row.entry = row.entry._replace(task=new)
+            if row.task == old:
+                row.task = new
         for task, key in [place for place in self.in_progress if place[0] == old]:
             self.in_progress[new, key] = self.in_progress.pop((task, key))
 
@@ -150,7 +154,7 @@ class MemoryRows:
         doomed: list[str] = []
         for run_id in reversed(self._order):
             row = self._rows[run_id]
-            task = row.entry.task
+            task = row.task
             seen[task] += 1
             if row.ended_at is not None and (seen[task] > keep_runs or row.ended_at < before):
                 doomed.append(run_id)
