@@ -59,6 +59,23 @@ def test_a_killed_leader_is_followed_by_one_other(site: OnceSite, kind: str, opt
     assert [tenure.pid for tenure in found[:kills]] == killed
 
 
+def test_whoever_is_left_goes_on_when_the_next_in_line_die_with_the_leader(site: OnceSite) -> None:
+    """The last of four, which the leader's end does not wake: it looks by itself."""
+    with site.gunicorn("gthread", "--graceful-timeout", "3") as server:
+        leader = site.leads()
+        standbys = [pid for pid in children(server) if pid != leader]
+        at = time.monotonic_ns()
+        for pid in (leader, *standbys[:2]):
+            os.kill(pid, signal.SIGKILL)
+        follower = site.leads(but=[leader])
+        assert time.monotonic_ns() - at < 10_000_000_000
+        assert follower not in standbys[:2]
+        site.all_goes_on()
+        site.end(server)
+
+    site.check()
+
+
 def test_a_reload_hands_over_at_once_though_old_workers_are_kept_busy(site: OnceSite) -> None:
     """
     HUP five times, while each generation still answers requests of 4 s: the case that stops every recipe whose lock

@@ -38,12 +38,71 @@ def test_a_standby_asks_and_hears_the_end(tmp_path: Path, selector: selectors.Ba
     assert line is not None
     line.ask()
     turn(selector)
-    assert line.take_answers() == [answer()]
+    assert line.take_answers() == [{**answer(), "place": 0}]
     hub.close()
     turn(selector)
     assert line.ended
     line.close()
     assert Line.connect(tmp_path, selector) is None
+
+
+def test_each_standby_is_told_its_place_and_moves_up(tmp_path: Path, selector: selectors.BaseSelector) -> None:
+    hub = Hub(tmp_path, selector, answer)
+    lines = [line for _ in range(3) if (line := Line.connect(tmp_path, selector))]
+
+    def places() -> list[int]:
+        for line in lines:
+            line.ask()
+        turn(selector)
+        return [one["place"] for line in lines for one in line.take_answers()]
+
+    assert places() == [0, 1, 2]
+    lines.pop(0).close()
+    assert places() == [0, 1]
+    for line in lines:
+        line.close()
+    hub.close()
+
+
+def test_a_line_that_is_not_heeded_wakes_nobody_and_tells_all_the_same(
+    tmp_path: Path, selector: selectors.BaseSelector
+) -> None:
+    """What the leader says, its offer and its end. Whoever accepts that offer is woken again."""
+    hub = Hub(tmp_path, selector, answer)
+    line = Line.connect(tmp_path, selector)
+    assert line is not None
+    turn(selector)
+    line.heed(False)
+    line.ask()
+    hub.offer()
+    turn(selector)
+    assert not line.offered
+    line.look()
+    assert line.offered
+    assert len(line.take_answers()) == 1
+
+    line.accept()
+    hub.close()
+
+    turn(selector)
+    assert line.ended
+    line.close()
+
+
+def test_a_line_that_is_not_heeded_ends_too(tmp_path: Path, selector: selectors.BaseSelector) -> None:
+    hub = Hub(tmp_path, selector, answer)
+    line = Line.connect(tmp_path, selector)
+    assert line is not None
+    line.heed(False)
+    turn(selector)
+    hub.close()
+
+    turn(selector)
+    assert not line.ended
+    line.look()
+
+    assert line.ended
+    line.close()
 
 
 def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
@@ -78,6 +137,6 @@ def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
         assert line is not None
         return line.take_answers()
 
-    assert eventually(answered) == [answer()]
+    assert eventually(answered) == [{**answer(), "place": 0}]
     line.close()
     hub.close()

@@ -26,6 +26,11 @@ def test_a_standby_hurries_only_after_an_end_of_file(since_vacant: float | None,
     assert policy.next_try(since_vacant) == seconds
 
 
+def test_two_are_woken_by_the_end_of_the_leader() -> None:
+    """More would only take the processor from the one that wins; the others look by themselves soon after."""
+    assert [policy.is_next(place) for place in range(4)] == [True, True, False, False]
+
+
 @pytest.mark.parametrize(
     ("grace", "limit", "seconds"),
     [(10.0, 30.0, 10.0), (10.0, 15.0, 4.0), (4.0, 5.0, 0.0), (8.0, 8.0, 0.0), (1.0, None, 10.0)],

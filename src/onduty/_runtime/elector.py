@@ -170,19 +170,24 @@ class Elector:
         try:
             while self._leaving is None and not self._win():
                 now = self._clock.mono()
-                if line is None or line.ended:
-                    if line is not None:
-                        vacant_mono = now if vacant_mono is None else vacant_mono
-                        line.close()
+                if line is not None and line.ended:
+                    # Somebody else may have won this moment: it is not there yet.
+                    vacant_mono = now if vacant_mono is None else vacant_mono
+                    line.close()
+                    line = None
+                elif line is None:
                     line = Line.connect(self._folder, self._selector)
                     if line is not None:
                         vacant_mono = None
                         continue
                     self._sentry.nobody_answers(now)
                 else:
+                    line.look()
                     if line.offered:
                         self._consider(line)
-                    self._sentry.hear(line.take_answers())
+                    if answers := line.take_answers():
+                        self._sentry.hear(answers)
+                        line.heed(line.accepted or policy.is_next(self._sentry.place))
                     if now >= next_ask:
                         next_ask = now + policy.ASK_EVERY
                         self._sentry.watch(now)
@@ -205,18 +210,18 @@ class Elector:
     # Leading
 
     def _lead(self) -> None:
-        # The hub before the term: every standby is awake and trying, until it finds that somebody answers.
-        hub = self._open_hub()
         try:
             number, scheduler = self._take_office()
         except BaseException:
             self.term = None
             self._election.resign()
-            if hub is not None:
-                hub.close()
             raise
+        hub: Hub | None = None
         why = "a fault"
         try:
+            # After the term, which need not wait for it. Who rang before it was there was not heard.
+            hub = self._open_hub()
+            scheduler.ring()
             why = self._hold_office(scheduler, hub)
         except OSError as error:
             why = f"its descriptors were closed: {error}"
@@ -259,12 +264,19 @@ class Elector:
 
     def _begin_term(self, floor: int) -> tuple[Newest, int]:
         """The newest that the journal knew, and our term."""
+        opens = False
         while True:
             try:
-                self._journal.open(self._me)  # harmless, unless the file was deleted or replaced since
+                if opens:
+                    self._journal.open(self._me)
                 return self._journal.newest(), self._journal.begin_term(floor, self._clock.now())
             except JournalDamaged as error:
                 self._set_aside(error)  # each time something less is in the way: old logs, then a file
+                opens = True
+            except StoreUnavailable:
+                if opens:
+                    raise
+                opens = True  # it may have been deleted or replaced since
 
     def _set_aside(self, error: JournalDamaged) -> None:
         """Only in office: nobody else begins a new file meanwhile."""

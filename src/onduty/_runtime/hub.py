@@ -1,13 +1,13 @@
 """The local socket through which the workers of one machine talk, and by which they know that the leader is gone.
 
-Only the holder of the lock binds: it binds a name of its own and renames that to ``hub.sock``, which is never
-unlinked, so
-there is no instant without it. Standbys stay connected; the end-of-file tells them of a crash and of a hand-over
+Only the holder of the lock binds: it binds a name of its own and renames that to ``hub.sock``, which is never unlinked,
+so there is no instant without it. Standbys stay connected; the end-of-file tells them of a crash and of a hand-over
 alike. End-of-file is not "lock free" (measured: still busy in 19 of 99 kills), so it only says: try now.
 
-A line of JSON each way: ``{}`` asks, and the answer is who leads and how often the leader's loop has turned. A leader
-that was told to leave says ``{"offer": true}``, and a standby that stays says ``{"accept": true}``. Whoever has left
-something for the leader in the journal rings, ``{"ring": true}``: the hub is a bell, not a mailbox.
+A line of JSON each way: ``{}`` asks, and the answer is who leads, how often the leader's loop has turned, and which
+``place`` among the standbys this one has. A leader that was told to leave says ``{"offer": true}``, and a standby that
+stays says ``{"accept": true}``. Whoever has left something for the leader in the journal rings, ``{"ring": true}``: the
+hub is a bell, not a mailbox.
 Everything here is non-blocking and driven by the elector's selector.
 """
 
@@ -49,7 +49,7 @@ class Hub:
         self._selector = selector
         self._answer = answer
         self._rung = rung
-        self._lines: set[_Peer] = set()
+        self._lines: dict[_Peer, None] = {}  # in the order in which they came
         self._offering = False
         self._is_deaf = False
         self.accepted = False
@@ -111,7 +111,7 @@ class Hub:
                 return
             _adopt(connection)
             peer = _Peer(connection)
-            self._lines.add(peer)
+            self._lines[peer] = None
             self._selector.register(connection, selectors.EVENT_READ, lambda peer=peer: self._serve(peer))
             if self._offering:
                 self._tell(peer, _OFFER)
@@ -126,7 +126,7 @@ class Hub:
                 self.accepted = True
             elif "ring" in message:
                 self._rung()
-            elif not self._tell(peer, self._answer()):
+            elif not self._tell(peer, {**self._answer(), "place": list(self._lines).index(peer)}):
                 return
 
     def _tell(self, peer: _Peer, message: dict[str, Any]) -> bool:
@@ -136,27 +136,45 @@ class Hub:
         return False
 
     def _forget(self, peer: _Peer) -> None:
-        self._lines.discard(peer)
+        self._lines.pop(peer, None)
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(peer.socket)
         _drop(peer.socket)
 
     @staticmethod
     def _sweep(folder: Path) -> None:
-        for left in folder.glob("hub.[0-9]*"):
-            left.unlink(missing_ok=True)
+        for name in os.listdir(folder):  # and no pattern, which a new leader would have to compile
+            if name.startswith("hub.") and name[4:].isdigit():
+                (folder / name).unlink(missing_ok=True)
 
 
 class Line:
-    """A standby's side: one connection to whoever leads. ``ended``: end-of-file. ``offered``: it wants to leave."""
+    """A standby's side: one connection to whoever leads. ``ended``: end-of-file. ``offered``: it wants to leave.
+
+    It wakes its standby, unless that has said :meth:`heed` ``(False)`` and looks by itself.
+    """
 
     def __init__(self, connection: socket.socket, selector: selectors.BaseSelector) -> None:
         self._peer = _Peer(connection)
         self._selector = selector
+        self._is_heeded = False
         self.ended = False
         self.offered = False
+        self.accepted = False
         self._answers: list[dict[str, Any]] = []
-        selector.register(connection, selectors.EVENT_READ, self._read)
+        self.heed(True)
+
+    def heed(self, wakes: bool) -> None:
+        if wakes and not self._is_heeded:
+            self._selector.register(self._peer.socket, selectors.EVENT_READ, self._read)
+        elif self._is_heeded and not wakes:
+            self._unregister()
+        self._is_heeded = wakes
+
+    def look(self) -> None:
+        """Whatever has come meanwhile, if it wakes nobody."""
+        if not self._is_heeded and not self.ended:
+            self._read()
 
     @classmethod
     def connect(cls, folder: Path, selector: selectors.BaseSelector) -> Line | None:
@@ -174,6 +192,8 @@ class Line:
     def accept(self) -> None:
         """Say that this worker goes on duty when the leader lets go."""
         self.offered = False
+        self.accepted = True
+        self.heed(True)
         self._tell(_ACCEPT)
 
     def _tell(self, message: dict[str, Any]) -> None:
@@ -181,17 +201,18 @@ class Line:
             self.ended = True
 
     def close(self) -> None:
+        self._unregister()
+        _drop(self._peer.socket)
+
+    def _unregister(self) -> None:
         with contextlib.suppress(KeyError, ValueError):
             self._selector.unregister(self._peer.socket)
-        _drop(self._peer.socket)
 
     def _read(self) -> None:
         lines = self._peer.read()
         if lines is None:
             self.ended = True
-            # Readable for ever from now on; the elector would spin.
-            with contextlib.suppress(KeyError, ValueError):
-                self._selector.unregister(self._peer.socket)
+            self._unregister()  # readable for ever from now on; the elector would spin
             return
         for message in lines:
             if "offer" in message:

@@ -18,7 +18,8 @@ HEIRS_AFTER = 1.0
 class Sentry:
     """``leader``: the last answer of the hub. ``frozen``: *stopped*, *busy* or *blocked*, else ``None``.
 
-    ``newest_term``: the highest number that any leader has named.
+    ``newest_term``: the highest number that any leader has named. ``place``: this
+    standby's among all, from 0.
     """
 
     def __init__(self, app: str, clock: Clock, events: Events, election: Election, kill_frozen: bool) -> None:
@@ -28,6 +29,7 @@ class Sentry:
         self._election = election
         self._kill_frozen = kill_frozen
         self.newest_term = 0
+        self.place = 0
         self.forget()
 
     def forget(self) -> None:
@@ -43,6 +45,7 @@ class Sentry:
         for answer in answers:
             if self.leader is not None and answer.get("term") != self.leader.get("term"):
                 self.forget()
+            self.place = int(answer.pop("place", 0))
             self.leader = answer
             self.newest_term = max(self.newest_term, answer.get("term") or 0)
             self._beat = int(answer.get("beat", 0))
