@@ -59,8 +59,8 @@ def test_a_killed_leader_is_followed_by_one_other(site: OnceSite, kind: str, opt
     assert [tenure.pid for tenure in found[:kills]] == killed
 
 
-def test_whoever_is_left_goes_on_when_the_next_in_line_die_with_the_leader(site: OnceSite) -> None:
-    """The last of four, which the leader's end does not wake: it looks by itself."""
+def test_whoever_is_left_goes_on_when_two_others_die_with_the_leader(site: OnceSite) -> None:
+    """The last of four. Perhaps the leader's end does not wake it, if those two were next: it looks by itself."""
     with site.gunicorn("gthread", "--graceful-timeout", "3") as server:
         leader = site.leads()
         standbys = [pid for pid in children(server) if pid != leader]
