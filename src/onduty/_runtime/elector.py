@@ -1,8 +1,7 @@
 """The thin loop of one candidate: ask, lead or stand by, step down.
 
 One thread per worker does all of it, driven by one selector: as a leader it serves the hub and looks for signs of
-leaving, as a standby it waits for the leader's end-of-file, with a slow poll under it. The only order without a lost
-wake-up is: try the lock, connect, *try the lock again*, wait. What to decide is in ``policy``.
+leaving, as a standby it waits for the leader's end-of-file, with a slow poll under it. What to decide is in ``policy``.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from onduty._runtime.hub import Hub, Line
 from onduty._runtime.lifecycle import Lifecycle
 from onduty._runtime.past import Past
 from onduty._runtime.sentry import Sentry
+from onduty._runtime.standby import Standby
 from onduty._runtime.term import AHEAD, Term
 from onduty._runtime.threads import stay_behind
 from onduty.clock import Clock, Wakeup
@@ -163,49 +163,22 @@ class Elector:
     # Standing by
 
     def _stand_by(self) -> None:
-        """Until this worker wins or leaves. Each turn: try the lock; if nobody leads, connect, and try again."""
-        line: Line | None = None
-        vacant_mono: float | None = None
-        next_ask = 0.0
+        """Until this worker wins or leaves."""
+        standby = Standby(self._folder, self._selector, self._sentry, self._may_accept)
         try:
             while self._leaving is None and not self._win():
-                now = self._clock.mono()
-                if line is not None and line.ended:
-                    # Somebody else may have won this moment: it is not there yet.
-                    vacant_mono = now if vacant_mono is None else vacant_mono
-                    line.close()
-                    line = None
-                elif line is None:
-                    line = Line.connect(self._folder, self._selector)
-                    if line is not None:
-                        vacant_mono = None
-                        continue
-                    self._sentry.nobody_answers(now)
-                else:
-                    line.look()
-                    if line.offered:
-                        self._consider(line)
-                    if answers := line.take_answers():
-                        self._sentry.hear(answers)
-                        line.heed(line.accepted or policy.is_next(self._sentry.place))
-                    if now >= next_ask:
-                        next_ask = now + policy.ASK_EVERY
-                        self._sentry.watch(now)
-                        line.ask()
-                self._wait(policy.next_try(None if vacant_mono is None else now - vacant_mono))
+                self._wait(standby.turn(self._clock.mono()))
         finally:
-            if line is not None:
-                line.close()
+            standby.close()
         if self._leaving is None:
             self._lead()
 
-    def _consider(self, line: Line) -> None:
-        """Accept what the leader offers, unless this worker has been told to leave as well."""
+    def _may_accept(self) -> bool:
+        """Whether to accept what the leader offers: not if this worker has been told to leave as well."""
         self._clock.wait(Wakeup(), policy.SECOND_LOOK)
         stay_behind(self._me.pid)
         self._life.look()
-        if self._leaving is None:
-            line.accept()
+        return self._leaving is None
 
     # Leading
 
