@@ -41,6 +41,7 @@ class Stage:
     def begin(self, *, lost_until: int = 0) -> Scheduler:
         """One more term, by this process; whoever led before does not know."""
         number = self.journal.begin_term(0, self.clock.now())
+        self._reserve(bool(lost_until))
         term = Term(
             "story",
             number,

@@ -41,24 +41,12 @@ def test_who_wins_and_begins_no_term_leaves_the_record_alone(lock: Path) -> None
     assert (told.term, told.since) == (42, 8)
 
 
-def test_what_is_in_doubt_stays_so_for_the_next_one(lock: Path) -> None:
-    """Who learns at the start of a term that slots may have run without a row may die before that is written down."""
-    first = candidate(lock)
-    first.campaign()
-    first.began(41, 7, 6)
-
-    told = candidate(lock).last()
-    assert told is not None
-    assert (told.reserved_until, told.gap) == (6, True)
-    first.resign()
-
-
 def test_who_lets_go_reserves_nothing_beyond_that(lock: Path) -> None:
     """After a power cut, what came due later was missed, and not perhaps run."""
     first = candidate(lock)
     first.campaign()
     first.began(41, 7)
-    first.reserve(1000, False)
+    first.reserve(1000, False, 0)
     first.resign(500)
 
     told = candidate(lock).last()

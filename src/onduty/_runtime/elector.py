@@ -40,8 +40,9 @@ _FORGOTTEN = (
 
 
 class Elector:
-    """``recruit`` makes the scheduler of a term; ``reserve`` is its ``Term.reserve``. ``is_kept``: the journal outlives
-    the process. ``resigned`` is set once this worker leads no more and never will.
+    """``recruit`` makes the scheduler of a term. ``reach``: up to when slots may be run without the next leader's
+    knowing, asked with whether rows may be missing. ``is_kept``: the journal outlives the process. ``resigned`` is set
+    once this worker leads no more and never will.
 
     ``term`` is the present term's number while leading, else ``None``; read by any thread, written by the loop only.
     """
@@ -61,7 +62,7 @@ class Elector:
         patience: float,
         kill_frozen: bool,
         is_kept: bool,
-        reserve: Callable[[bool], None],
+        reach: Callable[[bool], int],
         recruit: Callable[[Term], Scheduler],
     ) -> None:
         self._app = app
@@ -75,7 +76,7 @@ class Elector:
         self._grace = grace
         self._patience = patience
         self._is_kept = is_kept
-        self._reserve = reserve
+        self._reach = reach
         self._recruit = recruit
         self._sentry = Sentry(app, clock, events, election, kill_frozen)
         self._selector: selectors.BaseSelector = selectors.DefaultSelector()
@@ -212,7 +213,8 @@ class Elector:
         self._newest_term = number
         now = self._clock.now()
         lost_until = policy.lost_until(last, self._me.boot, known, now)
-        self._election.began(number, now, lost_until)
+        in_doubt = bool(lost_until)
+        self._election.began(number, now, self._reach(in_doubt), in_doubt, known.row)
         if self._is_kept and last is not None and known.term < last.term:
             self._events.emit(ev.Advice(now, self._app, _FORGOTTEN.format(last.term)))
         term = Term(
@@ -250,6 +252,9 @@ class Elector:
                 if opens:
                     raise
                 opens = True  # it may have been deleted or replaced since
+
+    def _reserve(self, gap: bool) -> None:
+        self._election.reserve(self._reach(gap), gap, self._journal.newest().row)
 
     def _set_aside(self, error: JournalDamaged) -> None:
         """Only in office: nobody else begins a new file meanwhile."""

@@ -164,12 +164,11 @@ class Engine:
     def _made_elector(self, journal: Journal, grace: float, me: ProcessId) -> Elector:
         from onduty._runtime.elector import Elector
 
-        election = self._open_election(self.folder, me)
         return Elector(
             app=self.settings.name,
             folder=self.folder,
             me=me,
-            election=election,
+            election=self._open_election(self.folder, me),
             journal=journal,
             clock=self._clock,
             events=self.events,
@@ -178,7 +177,7 @@ class Engine:
             patience=self._patience(grace),
             kill_frozen=self.settings.frozen_leader == "kill",
             is_kept=self.settings.journal != "memory",
-            reserve=partial(self._reserve, election),
+            reach=self._reach,
             recruit=self.recruit,
         )
 
@@ -272,11 +271,9 @@ class Engine:
 
         return (hire or Runner)(self._clock, self._scope, self._life.loop)
 
-    def _reserve(self, election: Election, gap: bool) -> None:
+    def _reach(self, gap: bool) -> int:
         # With every commit on the disk there are no rows that a power cut could take.
-        ahead = 0 if self.settings.durability == "full" and not gap else self._clock.now() + RESERVE
-        assert self._journal is not None
-        election.reserve(ahead, gap, self._journal.newest().row)
+        return 0 if self.settings.durability == "full" and not gap else self._clock.now() + RESERVE
 
     def _fault(self, text: str) -> None:
         self.events.emit(ev.EngineFault(self._clock.now(), self.settings.name, text))

@@ -274,7 +274,7 @@ class Scheduler:
         if self._recovery.is_watching:
             self._desk.alarms.set(LOOK_AGAIN, self._look_again)
         self._desk.alarms.set(TIDY_EVERY, self._tidy)
-        self._reserve()
+        self._desk.alarms.set(RESERVE_EVERY, self._reserve)
         return True
 
     def _rename(self) -> None:

@@ -22,7 +22,8 @@ class Term(NamedTuple):
     ``ahead``: microseconds before its slot at which a run may be claimed, if its task is idle; its thread holds it
     until the slot. So neither the journal nor the change of threads makes it late. A leader that dies in between leaves
     it *lost*.
-    ``reserve``: note, where the next leader will look, that from now on runs may go without a row (or no more).
+    ``reserve``: note, where the next leader will look, that from now on runs may go without a row (or no more). It was
+    done when the term began, with whether there was something in doubt.
     """
 
     app: str

@@ -48,14 +48,10 @@ class Election(Protocol):
     def last(self) -> Tenure | None:
         """The present or the last tenure; ``None``: none is remembered."""
 
-    def began(self, term: int, since: int, lost_until: int = 0) -> None:
-        """Write down who leads, and under which term.
+    def began(self, term: int, since: int, until: int = 0, gap: bool = False, row: int = 0) -> None:
+        """Write down, for good, who leads, and under which term; the others as in :meth:`reserve`."""
 
-        ``lost_until``: slots up to it are in doubt, and nobody has written so yet: should we die now, the next leader
-        reads it as ``reserved_until`` with a ``gap``.
-        """
-
-    def reserve(self, until: int, gap: bool, row: int | None = None) -> None:
+    def reserve(self, until: int, gap: bool, row: int) -> None:
         """Write down, for good, what the next leader reads as ``reserved_until``, ``gap`` and ``row``.
 
         For the thread that :meth:`began` has started, and after it has ended for ours. Raises ``StoreUnavailable``.

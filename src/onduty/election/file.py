@@ -71,13 +71,12 @@ class FileElection:
             raise StoreUnavailable(f"the lock {self._path} can't be asked for: {error}") from error
         return False
 
-    def began(self, term: int, since: int, lost_until: int = 0) -> None:
+    def began(self, term: int, since: int, until: int = 0, gap: bool = False, row: int = 0) -> None:
         self._term, self._since = term, since
-        self._reserved_until, self._gap, self._row = lost_until, bool(lost_until), 0
-        self._write(clean=False)
+        self.reserve(until, gap, row)
 
-    def reserve(self, until: int, gap: bool, row: int | None = None) -> None:
-        self._reserved_until, self._gap, self._row = until, gap, self._row if row is None else row
+    def reserve(self, until: int, gap: bool, row: int) -> None:
+        self._reserved_until, self._gap, self._row = until, gap, row
         self._write(clean=False)
 
     def still_mine(self) -> bool:

@@ -110,7 +110,6 @@ class ElectionContract:
         holder.campaign()
         holder.began(41, NOW)
         holder.reserve(NOW + 60, False, 7)
-        holder.reserve(NOW + 60, False)
         holder.resign(NOW + 5, 9)
 
         told = successor.last()
@@ -140,28 +139,28 @@ class ElectionContract:
         successor.resign()
 
     def test_what_is_reserved_is_for_the_next_to_read(self, candidate: Candidates) -> None:
-        """Also after a death; a new tenure begins without."""
+        """Also after a death; a new tenure begins with its own."""
         holder, successor = candidate(), candidate()
         holder.campaign()
         holder.began(41, NOW)
-        holder.reserve(NOW + 60, gap=True)
+        holder.reserve(NOW + 60, gap=True, row=7)
         self.crash(holder)
 
         told = successor.last()
 
         assert told is not None
-        assert (told.term, told.reserved_until, told.gap) == (41, NOW + 60, True)
+        assert (told.term, told.reserved_until, told.gap, told.row) == (41, NOW + 60, True, 7)
         successor.campaign()
-        successor.began(42, NOW + 1)
+        successor.began(42, NOW + 1, NOW + 90, True, 8)
         told = candidate().last()
         assert told is not None
-        assert (told.reserved_until, told.gap) == (0, False)
+        assert (told.reserved_until, told.gap, told.row) == (NOW + 90, True, 8)
         successor.resign()
 
     def test_who_does_not_hold_it_writes_nothing(self, candidate: Candidates) -> None:
         """Neither who leads nor what is reserved."""
         idle = candidate()
-        writes: list[Callable[[], None]] = [lambda: idle.began(41, NOW), lambda: idle.reserve(NOW, gap=False)]
+        writes: list[Callable[[], None]] = [lambda: idle.began(41, NOW), lambda: idle.reserve(NOW, gap=False, row=0)]
         for write in writes:
             try:
                 write()

@@ -79,6 +79,7 @@ class Play:
         except StoreUnavailable:
             return
         lost_until = min(self._reserved_until, self._clock.now())
+        self._reserve(bool(lost_until))
         term = term._replace(lost_until=lost_until, reserve=self._reserve)
         self._leader = self._engine.recruit(term, partial(self._hire, self.kept))
         self._understudy.begin(term.number, self._clock.now(), self._leader)

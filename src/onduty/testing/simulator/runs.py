@@ -50,10 +50,8 @@ class Runs:
         is_known = row is not None and _says(row, run, process)
         if not (is_known or self._may_go_unseen(row) or door.is_full or door.is_stale):
             self._violate(f"Nothing starts that is not in the journal, yet {_shown(run)} did.")
-        if (run.run_id, run.attempt) in self._attempts:
-            self._violate(f"An attempt is started once, yet {_shown(run)} was twice.")
-        self._attempts.add((run.run_id, run.attempt))
-        if not door.is_stale:
+        if not door.is_stale:  # else its claim is one of those that an older copy has forgotten
+            self._check_attempt(run)
             self._check_slot(run, row)
         if is_known:
             self._check_overlap(run)
@@ -78,6 +76,11 @@ class Runs:
     def forget_unwritten(self) -> None:
         """With the lock's record, what it said of slots that went without a row is gone."""
         self._begun = {place: run for place, run in self._begun.items() if run in self._store.ledger.rows}
+
+    def _check_attempt(self, run: Execution) -> None:
+        if (run.run_id, run.attempt) in self._attempts:
+            self._violate(f"An attempt is started once, yet {_shown(run)} was twice.")
+        self._attempts.add((run.run_id, run.attempt))
 
     def _check_slot(self, run: Execution, row: Row | None) -> None:
         if run.slot is None:

@@ -128,7 +128,7 @@ class Worker(Process):
         self.newest_term = number
         now = self.clock.now()
         until = policy.lost_until(last, self.me.boot, known, now)
-        self.election.began(number, now, until)
+        self.election.began(number, now, now + RESERVE, bool(until), known.row)
         term = Term(
             "simulated",
             number,
