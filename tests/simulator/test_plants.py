@@ -89,6 +89,6 @@ def test_an_era_that_is_not_begun_is_found() -> None:
 
 def test_a_lost_answer_taken_for_a_refusal_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The row says that it runs, and nobody runs it."""
-    monkeypatch.setattr(memory_book, "_is_repeated", lambda *_: False)
+    monkeypatch.setattr(memory_book.MemoryBook, "_is_repeated", lambda *_: False)
 
     found()

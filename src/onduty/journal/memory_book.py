@@ -72,8 +72,7 @@ class MemoryBook:
         task, slot, key = claim.task, claim.slot, claim.key
         known = self.rows.get(claim.run_id)
         if known is not None:
-            # Perhaps it is asked for again: it had been accepted, and only the answer was lost.
-            return _is_repeated(known, term, task, slot, claim.schedule)
+            return self._is_repeated(known, term, task, slot, claim.schedule)
         if key is not None and ((task, key) in self.rows.in_progress or (claim.once and (task, key) in self.successes)):
             return False
         if slot is None:
@@ -114,7 +113,7 @@ class MemoryBook:
     def _passed(self, term: int, passed: Passed) -> bool:
         known = self.rows.get(passed.run_id)
         if known is not None:
-            return _is_repeated(known, term, passed.task, passed.last, passed.schedule)
+            return self._is_repeated(known, term, passed.task, passed.last, passed.schedule)
         if not self._move_mark(passed.task, passed.schedule, passed.last):
             return False
         self._insert(passed, term)
@@ -204,6 +203,16 @@ class MemoryBook:
         self._slots[place] = slot
         return True
 
+    def _is_repeated(self, row: Row, term: int, task: str, slot: int | None, schedule: str) -> bool:
+        """Perhaps it is asked for again: it had been accepted, and only the answer was lost.
+
+        An era that was begun before it, and now again, has set back the mark.
+        """
+        is_repeated = (row.term, row.task, row.slot, row.schedule) == (term, task, slot, schedule)
+        if is_repeated and slot is not None:
+            self._move_mark(task, schedule, slot)
+        return is_repeated
+
     def _writer(self) -> ProcessId:
         assert self.me is not None
         return self.me
@@ -211,7 +220,3 @@ class MemoryBook:
     def _insert(self, entry: Claim | Passed, term: int) -> None:
         self._tasks.add(entry.task)
         self.rows.insert(Row(entry, term, self._writer()))
-
-
-def _is_repeated(row: Row, term: int, task: str, slot: int | None, schedule: str) -> bool:
-    return (row.term, row.task, row.slot, row.schedule) == (term, task, slot, schedule)

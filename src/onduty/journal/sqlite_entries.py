@@ -45,7 +45,7 @@ class Writer:
             once = int(claim.once and claim.key is not None)
             execute(_INSERT_OTHER, (*row, claim.key, once, task, line, schedule, slot, slot, once, task, claim.key))
         if session.cursor.rowcount != 1:
-            return _is_repeated(session, claim.run_id, term, task, line, slot)
+            return _is_repeated(session, claim.run_id, term, (task, schedule, line), slot)
         _move_mark(session, task, schedule, slot)
         if slot is None:
             execute("delete from requests where id = ?", (claim.run_id,))
@@ -108,7 +108,7 @@ class Writer:
         if session.cursor.rowcount == 1:
             _move_mark(session, task, schedule, last)
             return True
-        return _is_repeated(session, passed.run_id, term, task, line, last)
+        return _is_repeated(session, passed.run_id, term, (task, schedule, line), last)
 
     def _seen(self, session: Session, term: int, seen: Seen) -> bool:
         _, schedule = place(session, seen.task, seen.schedule)
@@ -220,12 +220,18 @@ def _move_mark(session: Session, task: int, schedule: int, slot: int | None) -> 
     session.cursor.execute("update tasks set last_slot = coalesce(?, last_slot) where id = ?", (slot, schedule))
 
 
-def _is_repeated(session: Session, run_id: str, term: int, task: int, line: int, slot: int | None) -> bool:
-    """Perhaps it is asked for again: it had been accepted, and only the answer was lost."""
+def _is_repeated(session: Session, run_id: str, term: int, at: tuple[int, int, int], slot: int | None) -> bool:
+    """Perhaps it is asked for again: it had been accepted, and only the answer was lost.
+
+    An era that was begun before it, and now again, has set back the mark: the slot could be claimed anew.
+    """
+    task, schedule, line = at
     row = session.cursor.execute(
         "select 1 from runs where run_id = ? and term = ? and task = ? and line = ? and slot is ?",
         (run_id, term, task, line, slot),
     ).fetchone()
+    if row is not None and slot is not None:
+        session.cursor.execute("update tasks set last_slot = max(last_slot, ?) where id = ?", (slot, schedule))
     return row is not None
 
 

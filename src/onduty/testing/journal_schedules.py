@@ -112,6 +112,19 @@ class SchedulesContract:
         assert journal.marks() == {("task", ""): Mark(30, None), ("task", "x"): Mark(30, None)}
         assert [run.run_id for run in journal.recent()] == ["p", "n2", "other", "r30", "r20", "r10"]
 
+    def test_an_era_whose_answer_was_lost_opens_no_slot_again(self, journal: Journal) -> None:
+        """The whole batch is written once more, as it was."""
+        term = begun(journal)
+        journal.write(term, [claim("old", 100), claim("old-x", 100, schedule="x")])
+        batch: list[Entry] = [Era("task", 15), passed("p", 20, 30), claim("n", 40)]
+        batch += [Era("task", 15, "x"), claim("x", 40, schedule="x")]
+
+        assert [journal.write(term, batch) for _ in range(2)] == [[True] * 5] * 2
+        assert journal.marks() == {("task", ""): Mark(40, None), ("task", "x"): Mark(40, None)}
+        journal.begin_term(0, NOW)
+        refused = [claim("again", 40), claim("again-p", 30), claim("again-x", 40, schedule="x")]
+        assert journal.write(journal.term(), refused) == [False] * 3
+
     def test_a_renamed_task_takes_all_along(self, journal: Journal) -> None:
         """Its marks, states, history, successes, and what has been asked of it."""
         term = begun(journal)

@@ -86,8 +86,9 @@ class Ledger:
     # One look at each kind of entry
 
     def _claim(self, me: ProcessId, claim: Claim) -> None:
-        if claim.run_id in self.rows:
-            return  # asked again, for the answer had been lost
+        if claim.run_id in self.rows:  # asked again, for the answer had been lost
+            self.lines.repeated(claim)
+            return
         era = self.lines.of(claim.task, claim.schedule).era
         self.rows[claim.run_id] = Row(claim, me, era, self._world.now)
         if claim.key is not None:

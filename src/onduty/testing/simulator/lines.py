@@ -34,6 +34,12 @@ class Lines:
     def claimed(self, claim: Claim, slot: int) -> None:
         self._move(claim, slot, slot)
 
+    def repeated(self, claim: Claim) -> None:
+        """With the era that was begun before it, perhaps, which has set back the mark."""
+        line = self.of(claim.task, claim.schedule)
+        if claim.slot is not None and line.mark is not None:
+            line.mark = max(line.mark, claim.slot)
+
     def passed(self, passed: Passed) -> None:
         line = self.of(passed.task, passed.schedule)
         if line.plan is not None:
