@@ -65,7 +65,8 @@ class _Reopening(MemoryJournal):
     def prune(self, keep_runs: int, before: int) -> int:
         pruned = super().prune(keep_runs, before)
         kept = {(row.task, row.schedule) for row in self.recent(limit=10_000) if row.slot is not None}
-        self._book.marks = {place: mark for place, mark in self._book.marks.items() if place in kept}
+        slots = self._book._slots
+        self._book._slots = {place: slot for place, slot in slots.items() if place in kept}
         return pruned
 
 

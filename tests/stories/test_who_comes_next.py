@@ -10,6 +10,7 @@ import pytest
 from onduty import Context, Outcome
 from onduty.clock import SECOND, to_datetime
 from onduty.journal import Dynamic, Request
+from onduty.journal.entries import Again, Claim
 from support.stage import Stage, tick
 from support.waiting import eventually
 
@@ -121,6 +122,28 @@ def test_a_schedule_dropped_before_its_run_s_time_is_over_costs_nothing(stage: S
     eventually(lambda: outcome(stage, "after"))
 
     assert scheduler.fault is None
+
+
+def test_what_a_dropped_schedule_was_to_try_again_waits_for_the_task_s_own(stage: Stage) -> None:
+    """Each had a lane of its own; the next term finds both in one, and two retries at once."""
+    inside: set[str] = set()
+    met: list[set[str]] = []
+
+    @stage.duty.task(retries=1)
+    def export(ctx: Context) -> None:
+        inside.add(ctx.run_id)
+        met.append(set(inside))
+        ctx.sleep(5)
+        inside.remove(ctx.run_id)
+
+    now = stage.clock.now()
+    term = stage.journal.begin_term(0, now)
+    claims = [Claim("own", "export", None, now), Claim("room", "export", now, now, schedule="room")]
+    stage.journal.write(term, [*claims, *(Again(one.run_id, 1, now + SECOND, now, "on purpose") for one in claims)])
+    stage.begin()
+    tick(stage, lambda: outcome(stage, "own") and outcome(stage, "room"))
+
+    assert met == [{"own"}, {"room"}]
 
 
 def test_an_instant_asked_for_while_nobody_is_on_duty_is_made_up_for(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from onduty._runtime.lanes import Lane, lane_name
 from onduty._runtime.term import Term
 from onduty.clock import Clock
 from onduty.events import Events
-from onduty.journal import Dynamic, Mark, Request
+from onduty.journal import Dynamic, Mark, Opening, Request
 from onduty.journal.entries import Answered
 
 MOST_AT_ONCE = 200
@@ -38,17 +38,17 @@ class Controls:
         self._clock = clock
         self._events = events
         self._lane_for = lane_for
-        self._revision: int | None = None
+        self._revision: int | None = None  # that of the last look
+        self._levels: int | None = None  # that of what the desk knows of pauses and schedules
         self._dynamic: dict[str, Dynamic] = {}
 
-    def open(self) -> None:
-        """The levels with which the term begins: lanes are made and marked as paused. Raises ``StoreUnavailable``."""
-        journal = self._term.journal
-        paused = journal.paused()
-        for dynamic in journal.schedules():
+    def open(self, opening: Opening) -> None:
+        """The levels with which the term begins: lanes are made and marked as paused."""
+        self._levels = opening.revision
+        for dynamic in opening.schedules:
             self._adopt(dynamic)
         for lane in self._lanes.values():
-            lane.paused = self._is_paused(lane, paused)
+            lane.paused = self._is_paused(lane, opening.paused)
             if lane.paused:
                 self._events.emit(ev.TaskPaused(self._clock.now(), self._term.app, lane.task, lane.key))
 
@@ -61,10 +61,12 @@ class Controls:
         revision = journal.revision()
         if revision == self._revision:
             return False
-        paused, dynamics = journal.paused(), journal.schedules()
-        self._plan(dynamics)
-        for lane in list(self._lanes.values()):
-            self._set_paused(lane, self._is_paused(lane, paused))
+        if revision != self._levels:
+            paused, dynamics = journal.paused(), journal.schedules()
+            self._plan(dynamics)
+            for lane in list(self._lanes.values()):
+                self._set_paused(lane, self._is_paused(lane, paused))
+            self._levels = revision
         tasks = {lane.task for lane in self._lanes.values()}
         requests = journal.requests(tasks, MOST_AT_ONCE + 1)
         cancelled = _cancelled(requests)

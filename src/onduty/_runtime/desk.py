@@ -94,6 +94,9 @@ class Desk:
         run = self._again(lane, record, log)
         if record.retry_at is None:
             lane.waiting.append(run)
+        elif lane.in_progress >= lane.declared.chosen.concurrency:
+            # Each had a lane of its own; the schedule of one is gone, and what it has left runs in that of its task.
+            self._wait_first(lane, run)
         else:
             # No longer than it was to wait, should the clock have been set back since.
             longest = lane.declared.chosen.backoff * _doubled(record.attempt - 1) * 1.2
@@ -108,10 +111,15 @@ class Desk:
         again = options.retry_lost and not lane.declared.is_service and record.attempt <= options.retries + RETRY_LOST
         self._note(Lost(record.run_id, self._clock.now(), again))
         if again:
-            lane.waiting.insert(sum(run.attempt > 1 for run in lane.waiting), self._again(lane, record, log))
+            self._wait_first(lane, self._again(lane, record, log))
         elif record.once:
             self.alarms.set(ONCE_MORE, lambda: self.run_once(lane))
         return again
+
+    @staticmethod
+    def _wait_first(lane: Lane, again: Execution) -> None:
+        """Behind others that have begun before, and before all that has not."""
+        lane.waiting.insert(sum(run.attempt > 1 for run in lane.waiting), again)
 
     def run_once(self, lane: Lane) -> None:
         """The journal refuses it if it has succeeded before, or is in progress somewhere."""

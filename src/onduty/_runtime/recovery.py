@@ -13,7 +13,7 @@ lock from a dead process, and they are lost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from onduty._runtime.lanes import Lane, lane_name
 from onduty._runtime.term import Term
@@ -54,11 +54,11 @@ class Recovery:
     def is_watching(self) -> bool:
         return any(lane.foreign for lane in self._lanes.values())
 
-    def look(self, now_mono: float, *, first: bool) -> Found:
+    def look(self, unfinished: Sequence[RunRecord], now_mono: float, *, first: bool) -> Found:
         """Sort the unfinished rows; lingering ones go in and out of ``lane.foreign``. Raises ``StoreUnavailable``."""
         found = Found()
         lingering: dict[str, set[str]] = {name: set() for name in self._lanes}
-        for record in self._term.journal.unfinished():
+        for record in unfinished:
             lane = self._lane_of(record)
             # Tasks this code does not know are left alone: a newer or older version of it may.
             if lane is None or record.term >= self._term.number:

@@ -251,20 +251,19 @@ class Scheduler:
 
     def _open(self) -> bool:
         """What a term begins with; ``False``: the journal does not answer, ask again."""
-        journal = self._term.journal
         try:
             self._books.reconnect()
             self._rename()
-            marks = journal.marks()
-            self._controls.open()
-            found = self._recovery.look(self._clock.mono(), first=True)
+            opening = self._term.journal.opening()
+            self._controls.open(opening)
+            found = self._recovery.look(opening.unfinished, self._clock.mono(), first=True)
         except JournalDamaged:
             raise
         except StoreUnavailable as error:
             self._books.fails(error)
             return False
         for lane in self._lanes.values():
-            self._desk.plan(lane, marks.get((lane.task, lane.key)))
+            self._desk.plan(lane, opening.marks.get((lane.task, lane.key)))
         self._tell_lost(found)
         for lane, record in found.queued:
             self._desk.requeue(lane, record, found.logs.get(record.run_id))
@@ -332,7 +331,7 @@ class Scheduler:
             self._ask_journal(self._watch)
 
     def _watch(self) -> None:
-        found = self._recovery.look(self._clock.mono(), first=False)
+        found = self._recovery.look(self._term.journal.unfinished(), self._clock.mono(), first=False)
         self._tell_lost(found)
         for lane in found.freed:
             self._desk.freed(lane)

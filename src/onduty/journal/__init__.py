@@ -110,6 +110,16 @@ class Dynamic(NamedTuple):
     at: int
 
 
+class Opening(NamedTuple):
+    """What a term begins with. ``revision`` is that of ``paused`` and ``schedules``."""
+
+    marks: dict[tuple[str, str], Mark]
+    revision: int
+    paused: dict[tuple[str, str], int]
+    schedules: list[Dynamic]
+    unfinished: list[RunRecord]
+
+
 class Journal(Protocol):
     """Where a term is allocated and every claim is decided.
 
@@ -211,6 +221,9 @@ class Journal(Protocol):
 
     def unfinished(self) -> list[RunRecord]:
         """Rows without an outcome, oldest first."""
+
+    def opening(self) -> Opening:
+        """What the methods of these names answer, of one moment and in one go: whoever takes over waits for it."""
 
     def get(self, run_id: str) -> RunRecord | None:
         """One row."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable, TermLost
-from onduty.journal import Dynamic, Mark, Newest, Request, RunRecord
+from onduty.journal import Dynamic, Mark, Newest, Opening, Request, RunRecord
 from onduty.journal.entries import Entry, Finish
 from onduty.journal.memory_book import MemoryBook
 from onduty.process import ProcessId
@@ -116,6 +116,13 @@ class MemoryJournal:
     def unfinished(self) -> list[RunRecord]:
         with self._opened():
             return self._book.rows.all_unended()
+
+    def opening(self) -> Opening:
+        with self._opened():
+            book = self._book
+            asked = book.requests
+            levels = (asked.revision, dict(asked.paused), asked.schedules(None))
+            return Opening(book.marks(), *levels, book.rows.all_unended())
 
     def get(self, run_id: str) -> RunRecord | None:
         with self._opened():

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from onduty.clock import SECOND
 from onduty.errors import TermLost
-from onduty.journal import REQUEST_SECONDS, Dynamic, Mark, Newest, Request, RunRecord
+from onduty.journal import REQUEST_SECONDS, Dynamic, Mark, Newest, Opening, Request, RunRecord
 from onduty.journal import sqlite_reading as reading
 from onduty.journal import sqlite_requests as asking
 from onduty.journal.sqlite_file import Durability, Offload, SqliteFile
@@ -165,6 +165,14 @@ class SqliteJournal:
 
     def unfinished(self) -> list[RunRecord]:
         return self._records(reading.UNFINISHED)
+
+    def opening(self) -> Opening:
+        def work(session: Session) -> Opening:
+            with reading.one_moment(session):
+                levels = (asking.revision(session), asking.paused(session), asking.schedules(session, None))
+                return Opening(reading.marks(session), *levels, reading.records(session, reading.UNFINISHED))
+
+        return self._file.read(work)
 
     def get(self, run_id: str) -> RunRecord | None:
         found = self._records(reading.ONE, run_id)

@@ -70,6 +70,17 @@ def state(session: Session, task: str, schedule: str) -> str:
 
 
 @contextmanager
+def one_moment(session: Session) -> Iterator[None]:
+    """For several statements: none of them sees what others commit meanwhile."""
+    session.cursor.execute("begin")
+    try:
+        yield
+    finally:
+        if session.connection.in_transaction:
+            session.cursor.execute("rollback")  # nothing was written
+
+
+@contextmanager
 def _sense() -> Iterator[None]:
     try:
         yield

@@ -99,6 +99,21 @@ class SchedulesContract:
         assert journal.write(term, [Seen("task", 90, "room-1", "every 5s")]) == [True]
         assert journal.marks() == {("task", "room-1"): Mark(90, "every 5s")}
 
+    def test_what_a_term_begins_with_is_read_in_one_go(self, journal: Journal) -> None:
+        """The same as is answered one by one."""
+        assert journal.opening() == ({}, journal.revision(), {}, [], [])
+        term = begun(journal)
+        journal.put_schedule(Dynamic("task", "room-1", '{"every":5}', "{}", NOW))
+        journal.set_paused("task", NOW)
+        journal.write(term, [claim("a", 10), claim("b", 20), Finish("a", Outcome.SUCCEEDED, NOW)])
+
+        found = journal.opening()
+
+        assert (found.marks, found.revision, found.paused) == (journal.marks(), journal.revision(), journal.paused())
+        assert (found.schedules, found.unfinished) == (journal.schedules(), journal.unfinished())
+        assert [run.run_id for run in found.unfinished] == ["b"]
+        assert journal.write(term, [claim("c", 30)]) == [True], "nothing is left open"
+
     def test_a_clock_set_back_begins_a_new_era(self, journal: Journal) -> None:
         """Slots later than the new mark are claimed anew, once; without an era they would stay closed."""
         term = begun(journal)

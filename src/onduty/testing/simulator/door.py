@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onduty.errors import JournalBusy, JournalDamaged, StoreFull, StoreUnavailable, TermLost
-from onduty.journal import Dynamic, Mark, Newest, Request, RunRecord
+from onduty.journal import Dynamic, Mark, Newest, Opening, Request, RunRecord
 from onduty.journal.entries import Entry, Finish
 from onduty.process import ProcessId
 from onduty.testing.simulator.process import Process
@@ -153,6 +153,10 @@ class Door:
 
     def unfinished(self) -> list[RunRecord]:
         found: list[RunRecord] = self._read("unfinished")
+        return found
+
+    def opening(self) -> Opening:
+        found: Opening = self._read("opening")
         return found
 
     def get(self, run_id: str) -> RunRecord | None:

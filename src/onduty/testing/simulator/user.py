@@ -14,7 +14,10 @@ from onduty.testing.simulator.stage import Stage
 
 
 class User(Process):
-    """Repeats what got no answer, under the same id, as the handle of a run does; gives up after a few times."""
+    """Repeats what got no answer, under the same id, as the handle of a run does; gives up after a few times.
+
+    Not when the journal was pruned meanwhile: an id means something only for as long as its row is kept.
+    """
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage.world, stage.machine, stage.machine.places[0], "user")
@@ -23,7 +26,7 @@ class User(Process):
         self._numbers = count(1)
         self._asked: list[str] = []
         self._paused: list[str] = []
-        self._keys: list[str] = []
+        self._prunings = 0
 
     def act(self) -> None:
         """One thing."""
@@ -75,6 +78,7 @@ class User(Process):
 
     def _prune(self) -> None:
         now = self._now()
+        self._prunings += 1
         self._ask("prunes the journal", lambda: self._journal.prune(self._stage.keep_runs, now))
 
     def _ask(self, what: str, deed: Callable[[], object], times: int = 3) -> None:
@@ -83,14 +87,15 @@ class User(Process):
             deed()
         except StoreUnavailable:
             if times:
-                self.later(self.world.random.uniform(0.1, 1), lambda: self._ask_again(what, deed, times - 1))
+                known = self._prunings
+                self.later(self.world.random.uniform(0.1, 1), lambda: self._ask_again(what, deed, times - 1, known))
             return
         self.tell(what)
         if self.world.chance(0.9):
             self._stage.ring()
 
-    def _ask_again(self, what: str, deed: Callable[[], object], times: int) -> None:
-        if not self.world.is_calm:
+    def _ask_again(self, what: str, deed: Callable[[], object], times: int, known: int) -> None:
+        if not self.world.is_calm and known == self._prunings:
             self._ask(what, deed, times)
 
     def _now(self) -> int:
