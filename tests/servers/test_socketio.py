@@ -6,11 +6,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
 import pytest
+import socketio
 
 from onduty.socketio.bus import Emitter
 from support.sio_site import Clients, Session, SioSite, clients, foreign, site
@@ -147,6 +149,23 @@ def test_reloads_bring_all_clients_to_the_new_workers(server: SioSite, many: Cli
         # Gunicorn would wait 30 s for a WebSocket. Whoever is on duty waits for a new worker, as long as that takes.
         assert took < 20
     assert not set(many.owners()) & set(old)
+
+
+def test_a_reload_brings_back_those_who_poll_with_the_python_client(server: SioSite) -> None:
+    """It goes for good when it is told that its session is closed; cut off, it comes back by itself."""
+    with ExitStack() as stack:
+        pollers = [socketio.Client(reconnection_delay=0.1, reconnection_delay_max=0.5) for _ in range(4)]
+        for one in pollers:
+            one.connect(server.url, transports=["polling"], wait_timeout=20)
+            stack.callback(one.shutdown)
+        first, old = [one.sid for one in pollers], server.pids()
+
+        server.server.signal(signal.SIGHUP)
+
+        eventually(lambda: not set(old) & set(server.pids()), 30, what="the old generation has gone")
+        eventually(
+            lambda: all(one.connected and one.sid not in first for one in pollers), 30, what="all of them are back"
+        )
 
 
 @pytest.mark.parametrize("session_of", [Session, foreign], ids=["any", "foreign"])

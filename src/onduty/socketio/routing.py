@@ -95,7 +95,8 @@ class Router:
 
     def _end(self, session: Any) -> None:
         if not session.upgraded and not session.upgrading:
-            session.close(wait=False, reason=self._eio.reason.SERVER_DISCONNECT)
+            # Without a word: told that it is closed, python-socketio's client (5.18) takes that as meant, for good.
+            session.close(wait=False, abort=True, reason=self._eio.reason.SERVER_DISCONNECT)
 
     def _have_woken(self, owner: str, sid: str) -> None:
         with contextlib.suppress(OSError):  # gone or frozen: its poll ends by itself

@@ -101,7 +101,9 @@ class Router:
 
     async def _end(self, session: Any) -> None:
         if not session.upgraded:
-            await session.close(wait=False, reason=self._eio.reason.SERVER_DISCONNECT)
+            # Without a word: told that it is closed, python-socketio's client (5.18) takes that as meant, for good.
+            await session.close(wait=False, abort=True, reason=self._eio.reason.SERVER_DISCONNECT)
+            session.queue.put_nowait(None)  # on asyncio engine.io (4.15) lets its poll wait on
 
     async def _have_woken(self, where: Route) -> None:
         await self._streams.ask(where.owner, wire.request("wake", {}, (where.sid or "").encode()), _A_MOMENT)
