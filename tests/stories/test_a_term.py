@@ -268,6 +268,36 @@ def test_a_journal_that_fails_holds_tasks_and_loses_nothing(stage: Stage) -> Non
     assert sum(record.slots for record in slots) == (last - first) // SECOND + 1
 
 
+def test_a_leader_that_waits_for_the_journal_is_not_frozen(stage: Stage) -> None:
+    """Somebody else's transaction is in the way, and `frozen_leader="kill"` would end a healthy worker for it.
+
+    For a minute at a time: a disk that never answers is as good as a frozen leader.
+    """
+
+    @stage.duty.every(seconds=1)
+    def beat() -> None: ...
+
+    scheduler = stage.begin_until("beat", 2)
+    write, asked, answers = stage.journal.write, threading.Event(), threading.Event()
+
+    def wait(*entries: Any) -> list[bool]:
+        asked.set()
+        answers.wait(20)
+        return write(*entries)
+
+    stage.journal.write = wait  # type: ignore[method-assign]
+    tick(stage, asked.is_set)
+    pulses = []
+    for _ in range(12):
+        stage.clock.advance(10)
+        pulses.append(scheduler.pulse)
+    answers.set()
+
+    assert len(set(pulses[:5])) == 5, "it is seen to turn each time"
+    assert len(set(pulses[6:])) == 1, "and no more after a minute"
+    eventually(lambda: scheduler.pulse == scheduler.beat > 1)
+
+
 def test_a_leader_that_lost_the_lock_starts_nothing_more(stage: Stage) -> None:
     """In doubt we do not lead; what was running is told to end."""
     stopped = threading.Event()

@@ -113,7 +113,7 @@ class Elector:
             "process": self._me.as_dict(),
             "term": self.term,
             "since": self.since,
-            "beat": scheduler.beat if scheduler else 0,
+            "beat": scheduler.pulse if scheduler else 0,
         }
 
     @property

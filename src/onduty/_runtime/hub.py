@@ -4,7 +4,7 @@ Only the holder of the lock binds: it binds a name of its own and renames that t
 so there is no instant without it. Standbys stay connected; the end-of-file tells them of a crash and of a hand-over
 alike. End-of-file is not "lock free" (measured: still busy in 19 of 99 kills), so it only says: try now.
 
-A line of JSON each way: ``{}`` asks, and the answer is who leads, how often the leader's loop has turned, and which
+A line of JSON each way: ``{}`` asks, and the answer is who leads, another ``beat`` if its loop has turned, and which
 ``place`` among the standbys this one has. A leader that was told to leave says ``{"offer": true}``, and a standby that
 stays says ``{"accept": true}``. Whoever has left something for the leader in the journal rings, ``{"ring": true}``: the
 hub is a bell, not a mailbox.

@@ -107,7 +107,7 @@ def deserves_grace(signs: Signs) -> bool:
 class Sample(NamedTuple):
     """A standby's view of the leader at one instant of the standby's own monotonic clock.
 
-    ``beat``: how often the leader's loop has turned, as last answered. ``cpu``: its processor seconds.
+    ``beat``: another number whenever the leader's loop has turned, as last answered. ``cpu``: its processor seconds.
     """
 
     mono: float

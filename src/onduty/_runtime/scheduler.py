@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from onduty import events as ev
 from onduty._runtime.books import Books
@@ -29,6 +29,8 @@ from onduty.journal import Dynamic, Outcome
 from onduty.journal.entries import Again, Finish, Renamed
 from onduty.process import ProcessId, is_alive
 from onduty.tasks import Declared
+
+T = TypeVar("T")
 
 LONGEST_WAIT = 1.0
 LOOK_AGAIN = 0.2
@@ -49,6 +51,10 @@ LONG_ENOUGH_TO_REST = 0.05
 TIDY_EVERY = 60.0
 """Seconds between two prunings of the journal."""
 
+LONGEST_ANSWER = 60.0
+"""Seconds for which the loop may wait for an answer of the journal, such as behind another process's transaction, and
+still counts as turning; a disk that takes longer is nothing else than a frozen leader."""
+
 A_BREATH = 0.0005
 """Seconds for the runs, at most, between two turns of which one follows the other at once.
 
@@ -62,7 +68,7 @@ NEVER_BEGUN = "its term ended before it began"
 class Scheduler:
     """Turns from :meth:`start` until :meth:`close` and the grace given there.
 
-    ``beat`` grows with every turn and is what a standby watches. ``term_lost`` and ``fault`` ask the elector to end the
+    ``beat`` grows with every turn. ``term_lost`` and ``fault`` ask the elector to end the
     term. ``is_over``, told to ``when_over``: the loop has ended; what still runs then is in :attr:`lingering`.
     """
 
@@ -93,6 +99,7 @@ class Scheduler:
         self._controls = Controls(term, self._lanes, self._desk, clock, events, lane_for)
         self._is_open = False
         self._is_rung = False
+        self._asked_mono: float | None = None
         self._look_mono = 0.0
         self._note_mono = 0.0
         self._closing: str | None = None
@@ -146,6 +153,13 @@ class Scheduler:
             self._desk.finished(self._inbox.popleft())
         self._books.unwritten += self._desk.take_steps()
         self._books.write_finished()
+
+    @property
+    def pulse(self) -> int:
+        """What a standby watches: another number after each turn, and each second while the journal is to answer."""
+        asked = self._asked_mono
+        waited = 0.0 if asked is None else self._clock.mono() - asked
+        return self.beat + int(min(waited, LONGEST_ANSWER))
 
     def snapshot(self) -> dict[str, Any]:
         mono = self._clock.mono()
@@ -252,9 +266,9 @@ class Scheduler:
     def _open(self) -> bool:
         """What a term begins with; ``False``: the journal does not answer, ask again."""
         try:
-            self._books.reconnect()
-            self._rename()
-            opening = self._term.journal.opening()
+            self._answer(self._books.reconnect)
+            self._answer(self._rename)
+            opening = self._answer(self._term.journal.opening)
             self._controls.open(opening)
             found = self._recovery.look(opening.unfinished, self._clock.mono(), first=True)
         except JournalDamaged:
@@ -375,14 +389,21 @@ class Scheduler:
     def _ask_journal(self, question: Callable[[], None]) -> None:
         """Something that can wait: a journal that does not answer is told of, and asked again another time."""
         try:
-            question()
+            self._answer(question)
         except JournalDamaged:
             raise
         except StoreUnavailable as error:
             self._books.fails(error)
 
+    def _answer(self, question: Callable[[], T]) -> T:
+        self._asked_mono = self._clock.mono()
+        try:
+            return question()
+        finally:
+            self._asked_mono = None
+
     def _commit(self, steps: list[Step]) -> None:
-        for (_, then, run), ok in self._books.write(steps) or ():
+        for (_, then, run), ok in self._answer(lambda: self._books.write(steps)) or ():
             if run is not None:
                 if not ok:
                     self._desk.refused(run)

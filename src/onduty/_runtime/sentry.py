@@ -75,8 +75,10 @@ class Sentry:
             return
         record = self._election.last()
         if record is not None and is_alive(record.process) is False and self._heirs_of != record.process.pid:
+            heirs = self._election.heirs()
+            if heirs is None:  # it has won, and has not come so far as to say so
+                return
             self._heirs_of = record.process.pid
-            heirs = self._election.holders()
             self._events.emit(ev.LockHeldByOthers(self._clock.now(), self._app, record.process.pid, heirs))
 
     def _process(self) -> ProcessId | None:

@@ -75,5 +75,8 @@ class Election(Protocol):
     def is_intact(self) -> bool:
         """``False``: this process lost the means to take part, such as its descriptors, for good."""
 
-    def holders(self) -> tuple[int, ...]:
-        """The pids that keep it held, as far as they can be seen from here."""
+    def heirs(self) -> tuple[int, ...] | None:
+        """The pids that keep it held and have not won it themselves, as far as they can be seen from here.
+
+        ``None``: whoever holds it has won it.
+        """

@@ -16,6 +16,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from onduty.errors import StoreUnavailable
 from onduty.process import ProcessId
 
 _SIZE = 1024
+_WHO_LOCKED = r"(?m)^lock:.*\bFLOCK\s+\S+\s+\S+\s+(-?\d+)"
 _OPEN = os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -106,13 +108,16 @@ class FileElection:
         except OSError:
             return None
 
-    def holders(self) -> tuple[int, ...]:
-        """The pids whose open file carries the lock, by ``/proc/*/fdinfo``; may be empty for want of permission."""
+    def heirs(self) -> tuple[int, ...] | None:
+        """By ``/proc/*/fdinfo``, which tells whose open file carries the lock, and who asked for it (proc(5))."""
         try:
             wanted = os.stat(self._path)
         except OSError:
             return ()
-        return tuple(sorted(pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _locks(pid, wanted)))
+        holders = {pid: _who_locked(pid, wanted) for pid in map(int, filter(str.isdigit, os.listdir("/proc")))}
+        if any(pid == who for pid, who in holders.items()):
+            return None
+        return tuple(sorted(pid for pid, who in holders.items() if who is not None))
 
     @property
     def is_new(self) -> bool:
@@ -195,13 +200,15 @@ def _parse(text: bytes) -> Tenure | None:
         return None
 
 
-def _locks(pid: int, wanted: os.stat_result) -> bool:
+def _who_locked(pid: int, wanted: os.stat_result) -> int | None:
+    """Who has asked for the lock that an open file of ``pid`` carries, if one does."""
     try:
         for descriptor in os.listdir(f"/proc/{pid}/fd"):
             found = os.stat(f"/proc/{pid}/fd/{descriptor}")
             same = (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino)
-            if same and "FLOCK" in Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text():
-                return True
+            told = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text() if same else ""
+            if lock := re.search(_WHO_LOCKED, told):
+                return int(lock[1])
     except OSError:
-        return False  # gone meanwhile, or not ours to see
-    return False
+        pass  # gone meanwhile, or not ours to see
+    return None

@@ -81,7 +81,9 @@ class SqliteFile:
         """
         self._leave_to_parent()
         vars(self).setdefault("_turn", threading.Lock())  # in one step: two threads may be first
-        self._in_turn(self._open)
+        session = self._session
+        if session is None or not self._is_there(session):  # else no need to wait for who has the turn
+            self._in_turn(self._open)
 
     def close(self) -> None:
         """Disconnect in order; harmless when not connected."""
@@ -177,10 +179,13 @@ class SqliteFile:
     def _open(self) -> None:
         session = self._session
         if session is not None:
-            if _inode(self._look()) == session.inode and logs_of(self.path) == session.logs:
+            if self._is_there(session):
                 return
             self._close_the_old(session)
         self._session = self._connect()
+
+    def _is_there(self, session: Session) -> bool:
+        return _inode(self._look()) == session.inode and logs_of(self.path) == session.logs
 
     def _close(self) -> None:
         # A file that was moved away meanwhile is safe: SQLite compares the inode before it deletes a log by its name.

@@ -178,13 +178,13 @@ class ElectionContract:
         assert (holder.is_intact, standby.is_intact, candidate().is_intact) == (True, True, True)
         holder.resign()
 
-    def test_who_keeps_it_held_can_be_named_if_it_can_be_seen(self, candidate: Candidates) -> None:
-        """This process and no other; nobody once it has let go."""
+    def test_who_has_won_is_no_heir(self, candidate: Candidates) -> None:
+        """If it can be seen at all; nobody is once it has let go."""
         holder = candidate()
         holder.campaign()
         holder.began(41, NOW)
-        assert set(candidate().holders()) <= {ME.pid}
+        assert not candidate().heirs()
 
         holder.resign()
 
-        assert candidate().holders() == ()
+        assert candidate().heirs() == ()

@@ -106,7 +106,7 @@ class Candidacy:
     def is_intact(self) -> bool:
         return True
 
-    def holders(self) -> tuple[int, ...]:
+    def heirs(self) -> tuple[int, ...] | None:
         return ()
 
     def _write(self, *, clean: bool) -> None:

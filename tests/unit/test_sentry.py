@@ -1,0 +1,59 @@
+"""What a standby concludes when the lock is held and nobody answers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from onduty._runtime.sentry import HEIRS_AFTER, Sentry
+from onduty.election.file import FileElection
+from onduty.events import Events, LockHeldByOthers
+from onduty.process import ProcessId, this_process
+from onduty.testing.clock import ManualClock
+
+DIES = """
+import sys
+from pathlib import Path
+from onduty.election.file import FileElection
+from onduty.process import this_process
+lock = FileElection(Path(sys.argv[1]), this_process(), lambda fd: None, lambda fd: True)
+lock.campaign()
+lock.began(5, 0)
+print(lock.last().process.pid)
+"""
+
+
+def candidate(lock: Path, me: ProcessId) -> FileElection:
+    return FileElection(lock, me, lambda fd: None, lambda fd: True)
+
+
+@pytest.fixture
+def lock(tmp_path: Path) -> Path:
+    """Its record names a leader that is dead."""
+    subprocess.run([sys.executable, "-c", DIES, str(tmp_path / "lock")], check=True, capture_output=True)
+    return tmp_path / "lock"
+
+
+@pytest.fixture
+def winner(lock: Path) -> Iterator[FileElection]:
+    winner = candidate(lock, this_process())
+    assert winner.campaign()
+    yield winner
+    winner.resign()
+
+
+def test_who_has_won_and_not_yet_begun_is_not_taken_for_an_heir(lock: Path, winner: FileElection) -> None:
+    """Its term begins in the journal, which may be busy for seconds, and whoever believes the line ends it."""
+    heard: list[LockHeldByOthers] = []
+    events = Events()
+    events.subscribe(LockHeldByOthers, heard.append)
+    sentry = Sentry("shop", ManualClock(), events, candidate(lock, this_process()), kill_frozen=False)
+
+    for mono in (1.0, 1.0 + HEIRS_AFTER, 5.0):
+        sentry.nobody_answers(mono)
+
+    assert heard == []
