@@ -248,6 +248,35 @@ def test_a_clock_that_is_set_back_during_a_term_is_noticed() -> None:
     assert (due.run, due.passed) == ((NOW + 10 * SECOND,), None)
 
 
+@pytest.mark.parametrize("at_the_start", [True, False])
+def test_a_clock_that_is_set_right_again_repeats_nothing(at_the_start: bool) -> None:
+    """What was decided before it was set back is not due once more, as missed or late; what came since is."""
+    agenda = opened(TEN, NOW + 7200 * SECOND, NOW if at_the_start else NOW + 7200 * SECOND)
+    if not at_the_start:
+        assert agenda.set_back(NOW + 7200 * SECOND) == []
+        assert agenda.set_back(NOW) == ["task"]
+    assert [due.run for due in agenda.due(NOW + 10 * SECOND)] == [(NOW + 10 * SECOND,)], "it is not silent meanwhile"
+
+    right_again, late = agenda.due(NOW + 7220 * SECOND)
+
+    assert (right_again.decided, right_again.run, right_again.passed) == (NOW + 7200 * SECOND, (), None)
+    assert (late.run, late.passed) == ((NOW + 7220 * SECOND,), Slots(NOW + 7210 * SECOND, NOW + 7210 * SECOND, 1))
+    mark = agenda.remove("task")
+    assert mark is not None
+    assert mark.slot == NOW + 7220 * SECOND
+
+
+def test_where_a_task_was_before_its_clock_was_set_back_outlives_a_term() -> None:
+    """The next leader reads it with the mark."""
+    agenda = Agenda()
+    agenda.add("task", TEN, Options(), Mark(NOW, str(TEN), NOW + 100 * SECOND), NOW + 1)
+
+    right_again, due = agenda.due(NOW + 110 * SECOND)
+
+    assert right_again.decided == NOW + 100 * SECOND
+    assert due.run == (NOW + 110 * SECOND,)
+
+
 def test_slots_that_may_have_run_without_a_row_are_lost_and_not_run() -> None:
     """Up to the instant that the leader before had reserved; later ones are missed like any other."""
     agenda = opened(TEN, NOW - 60 * SECOND, NOW + 1, lost_until=NOW - 25 * SECOND)
@@ -263,7 +292,7 @@ def test_a_task_taken_off_is_due_no_more_and_says_how_far_it_came() -> None:
     agenda = opened(TEN, NOW)
     agenda.due(NOW + 10 * SECOND)
 
-    assert agenda.remove("task") == NOW + 10 * SECOND
+    assert agenda.remove("task") == Mark(NOW + 10 * SECOND, str(TEN))
     assert agenda.remove("task") is None
     assert agenda.due(NOW + 100 * SECOND) == []
 

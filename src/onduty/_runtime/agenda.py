@@ -25,6 +25,7 @@ class Due(NamedTuple):
 
     ``stands_for``: the range of missed slots that the run is the answer to. ``at``: the instant before which a slot
     that was asked for early must not begin. ``lost``: slots that may have run without a row, so nobody runs them.
+    ``decided``: the clock, once set back, is right again; slots up to this one were decided before.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Due(NamedTuple):
     stands_for: Slots | None = None
     at: int = 0
     lost: Slots | None = None
+    decided: int | None = None
 
 
 class Opened(NamedTuple):
@@ -47,7 +49,18 @@ class Opened(NamedTuple):
 
 
 class _Plan:
-    __slots__ = ("jitter", "lost_until", "mark", "missed", "name", "on_time_from", "schedule", "slot", "window")
+    __slots__ = (
+        "furthest",
+        "jitter",
+        "lost_until",
+        "mark",
+        "missed",
+        "name",
+        "on_time_from",
+        "schedule",
+        "slot",
+        "window",
+    )
 
     def __init__(self, name: str, schedule: Schedule, options: Options, now: int, lost_until: int) -> None:
         self.name = name
@@ -63,6 +76,14 @@ class _Plan:
         """The earliest slot nobody has decided about."""
         self.mark: int | None = None
         """The latest slot somebody has."""
+        self.furthest: int | None = None
+        """The latest one before the clock was set back, if it was."""
+
+    def begin_era(self, now: int) -> None:
+        if self.mark is not None:
+            self.furthest = self.mark if self.furthest is None else max(self.mark, self.furthest)
+        self.go_on_after(now)
+        self.on_time_from = now
 
     def go_on_after(self, mark: int) -> None:
         self.mark = mark
@@ -104,13 +125,15 @@ class Agenda:
     def _open(self, plan: _Plan, mark: Mark | None, now: int, since: int) -> Opened:
         schedule = plan.schedule
         slot = mark.slot if mark else None
+        plan.furthest = mark.furthest if mark else None
         if mark is None or slot is None:
             current = schedule.latest(now) if schedule.runs_when_first_seen else None
             plan.go_on_after(since if current is None else current - 1)
             plan.on_time_from = now if current is None else current
             return Opened(seen=plan.mark)
         if slot - now > schedule.set_back_after:
-            plan.go_on_after(now)
+            plan.mark = slot
+            plan.begin_era(now)
             return Opened(era=now, seen=None if mark.plan == str(schedule) else now)
         if mark.plan is not None and mark.plan != str(schedule):
             plan.go_on_after(max(slot, since))
@@ -118,10 +141,10 @@ class Agenda:
         plan.go_on_after(slot)
         return Opened(seen=slot if mark.plan is None else None)
 
-    def remove(self, name: str) -> int | None:
+    def remove(self, name: str) -> Mark | None:
         """Take a task off; its mark, or ``None`` if it is not on the agenda."""
         plan = self._plans.pop(name, None)
-        return plan.mark if plan else None
+        return Mark(plan.mark, str(plan.schedule), plan.furthest) if plan else None
 
     def set_back(self, now: int) -> list[str]:
         """Tasks whose mark lies too far ahead, because the clock was set back: they go on from ``now``.
@@ -134,8 +157,7 @@ class Agenda:
         moved = []
         for plan in self._plans.values():
             if plan.mark is not None and plan.mark - now > plan.schedule.set_back_after:
-                plan.go_on_after(now)
-                plan.on_time_from = now
+                plan.begin_era(now)
                 moved.append(plan.name)
         if moved:
             self._heap = []
@@ -193,7 +215,12 @@ class Agenda:
 
     def _take(self, plan: _Plan, slot: int, now: int) -> Due:
         schedule = plan.schedule
-        if slot <= plan.lost_until:
+        if plan.furthest is not None and slot <= plan.furthest <= now:
+            decided, plan.furthest = plan.furthest, None
+            plan.go_on_after(decided)
+            self._push(plan)
+            return Due(plan.name, (), decided=decided)
+        if plan.lost_until and slot <= plan.lost_until:
             return self._lose(plan, slot, min(plan.lost_until, now))
         following = schedule.next_after(slot)
         if following is None or plan.due_at(following) > now:

@@ -14,7 +14,7 @@ from onduty._runtime.lanes import Lane, lane_name
 from onduty._runtime.term import Term
 from onduty.clock import Clock
 from onduty.events import Events
-from onduty.journal import Dynamic, Mark, Opening, Request
+from onduty.journal import Dynamic, Opening, Request
 from onduty.journal.entries import Answered
 
 MOST_AT_ONCE = 200
@@ -137,7 +137,9 @@ class Controls:
             adopted = self._adopt(dynamic)
             if adopted is not None:
                 known = marks.get((dynamic.task, dynamic.key))
-                self._desk.plan(adopted, known if mark is None else Mark(mark, known.plan if known else None))
+                if mark is not None:
+                    known = mark._replace(plan=known.plan if known else None)
+                self._desk.plan(adopted, known)
 
 
 def _cancelled(requests: list[Request]) -> set[str]:

@@ -175,15 +175,17 @@ class Desk:
         """The same for all runs of a task."""
         for lane in self._lanes.values():
             if lane.task == task:
-                for run_id in [*lane.running, *(run.run_id for run in lane.waiting)]:
-                    self.cancel(run_id)
+                for run in list(lane.running.values()):
+                    self._halt(run, CANCELLED)
+                while lane.waiting:
+                    self._never_begin(lane.waiting.popleft())
 
     def pause(self, lane: Lane) -> None:
         """Nothing becomes due there any more; triggered runs are run all the same. A service is told to end."""
         lane.paused = True
         mark = self.agenda.remove(lane.name)
         if mark is not None:
-            lane.mark = Mark(mark, str(lane.schedule))
+            lane.mark = mark
             self._tell_lost(lane)
         if lane.declared.is_service:
             for run in list(lane.running.values()):
@@ -199,7 +201,7 @@ class Desk:
             passed = lane.schedule.between(mark.slot, now)
             if passed is not None:
                 self._pass(lane, passed, Outcome.SKIPPED, PAUSED)
-            mark = Mark(max(mark.slot, now), mark.plan)
+            mark = mark._replace(slot=max(mark.slot, now))
         self.plan(lane, mark)
         self.freed(lane)
         self.run_once(lane)
@@ -270,6 +272,8 @@ class Desk:
 
     def _decide(self, due: Due) -> None:
         lane = self._lanes[due.name]
+        if due.decided is not None:
+            self._note(Era(lane.task, due.decided, lane.key))
         if due.passed is not None:
             self._pass(lane, due.passed, Outcome.MISSED)
         if due.lost is not None:

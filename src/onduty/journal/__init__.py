@@ -78,11 +78,13 @@ class Newest(NamedTuple):
 class Mark(NamedTuple):
     """How far a schedule has come: its last slot, and the plan it then had, if that is known.
 
-    A dynamic schedule that was dropped has the plan ``""``, which is no schedule's.
+    A dynamic schedule that was dropped has the plan ``""``, which is no schedule's. ``furthest``: the mark that it had
+    before the clock was set back, if it ever was.
     """
 
     slot: int | None
     plan: str | None
+    furthest: int | None = None
 
 
 class Request(NamedTuple):

@@ -127,7 +127,9 @@ class Renamed(NamedTuple):
 class Era(NamedTuple):
     """The clock was set back: the mark becomes ``at``, in a new era of its own, in which slots are claimed anew.
 
-    A row of an earlier era does not stand in the way of the same slot. Refused when the mark is not later than ``at``.
+    A row of an earlier era does not stand in the way of the same slot. Where the mark was is its ``furthest`` now. With
+    that very instant as ``at`` the clock was set right again: what lies before it is decided. Else refused when the
+    mark is not later than ``at``.
     """
 
     task: str

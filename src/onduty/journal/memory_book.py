@@ -26,6 +26,7 @@ class MemoryBook:
         # Apart, and no Mark for each slot: what is remembered and moves with every run is what the collector walks.
         self._slots: dict[tuple[str, str], int] = {}
         self._plans: dict[tuple[str, str], str | None] = {}
+        self._furthest: dict[tuple[str, str], int] = {}
         self.states: dict[tuple[str, str], str] = {}
         self.successes: dict[tuple[str, str], bool] = {}  # by (task, key), of which the value says nothing more
         self._tasks: set[str] = set()
@@ -35,7 +36,9 @@ class MemoryBook:
         return [writers[type(entry)](self, term, entry) for entry in entries]
 
     def marks(self) -> dict[tuple[str, str], Mark]:
-        return {place: Mark(slot, self._plans.get(place)) for place, slot in self._slots.items()}
+        return {
+            place: Mark(slot, self._plans.get(place), self._furthest.get(place)) for place, slot in self._slots.items()
+        }
 
     def set_state(self, task: str, schedule: str, state: str) -> None:
         self._tasks.add(task)
@@ -142,6 +145,7 @@ class MemoryBook:
         self._tasks.add(new)
         self._slots = renamed(self._slots, old, new)
         self._plans = renamed(self._plans, old, new)
+        self._furthest = renamed(self._furthest, old, new)
         self.states = renamed(self.states, old, new)
         self.successes = renamed(self.successes, old, new)
         self.rows.rename(old, new)
@@ -152,8 +156,10 @@ class MemoryBook:
         # Rows have no part in what is accepted here, so an era needs no number: the mark alone decides.
         place = (era.task, era.schedule)
         slot = self._slots.get(place)
-        if slot is None or slot <= era.at:
+        furthest = self._furthest.get(place)
+        if slot is None or slot == era.at or (slot < era.at and furthest != era.at):
             return False
+        self._furthest[place] = slot if furthest is None else max(slot, furthest)
         self._slots[place] = era.at
         return True
 

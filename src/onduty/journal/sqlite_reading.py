@@ -50,9 +50,14 @@ def records(session: Session, query: str, *values: Any) -> list[RunRecord]:
 
 
 def marks(session: Session) -> dict[tuple[str, str], Mark]:
-    found = session.cursor.execute("select name, schedule, last_slot, plan from tasks where last_slot is not null")
+    found = session.cursor.execute(
+        "select name, schedule, last_slot, plan, furthest from tasks where last_slot is not null"
+    )
     with _sense():
-        return {(name, schedule): Mark(int(slot), plan) for name, schedule, slot, plan in found}
+        return {
+            (name, schedule): Mark(int(slot), plan, None if furthest is None else int(furthest))
+            for name, schedule, slot, plan, furthest in found
+        }
 
 
 def log(session: Session, run_id: str) -> str:

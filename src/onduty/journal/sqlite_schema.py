@@ -72,6 +72,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "create table revision(number integer not null)",
         "insert into revision values (0)",
     ),
+    (
+        # furthest: where last_slot was before the clock was set back.
+        "alter table tasks add column furthest integer",
+    ),
 )
 LATEST = len(MIGRATIONS)
 

@@ -124,8 +124,17 @@ class SchedulesContract:
         assert journal.write(term, [Era("task", 15), Era("task", 15)]) == [True, False]
         assert journal.write(term, [claim("n1", 10), claim("n2", 20), claim("n3", 20)]) == [False, True, False]
         assert journal.write(term, [passed("p", 21, 30), claim("n4", 30)]) == [True, False]
-        assert journal.marks() == {("task", ""): Mark(30, None), ("task", "x"): Mark(30, None)}
+        assert journal.marks() == {("task", ""): Mark(30, None, 30), ("task", "x"): Mark(30, None)}
         assert [run.run_id for run in journal.recent()] == ["p", "n2", "other", "r30", "r20", "r10"]
+
+    def test_a_clock_set_right_again_goes_on_where_it_was(self, journal: Journal) -> None:
+        """What lies before has been decided; that very instant is known for as long as the task is."""
+        term = begun(journal)
+        journal.write(term, [claim("a", 100), Era("task", 15), claim("b", 20), Era("task", 5), claim("c", 6)])
+        assert journal.marks() == {("task", ""): Mark(6, None, 100)}
+
+        assert journal.write(term, [Era("task", 99), Era("task", 100), Era("task", 100)]) == [False, True, False]
+        assert journal.write(term, [claim("d", 100), claim("e", 101)]) == [False, True]
 
     def test_an_era_whose_answer_was_lost_opens_no_slot_again(self, journal: Journal) -> None:
         """The whole batch is written once more, as it was."""
@@ -135,7 +144,7 @@ class SchedulesContract:
         batch += [Era("task", 15, "x"), claim("x", 40, schedule="x")]
 
         assert [journal.write(term, batch) for _ in range(2)] == [[True] * 5] * 2
-        assert journal.marks() == {("task", ""): Mark(40, None), ("task", "x"): Mark(40, None)}
+        assert journal.marks() == {("task", ""): Mark(40, None, 100), ("task", "x"): Mark(40, None, 100)}
         journal.begin_term(0, NOW)
         refused = [claim("again", 40), claim("again-p", 30), claim("again-x", 40, schedule="x")]
         assert journal.write(journal.term(), refused) == [False] * 3
