@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from onduty._runtime.engine import Engine
 from onduty.clock import to_datetime
 from onduty.errors import DeclarationError
-from onduty.journal import Dynamic, Mark, RunRecord
+from onduty.journal import Dynamic, Journal, Mark, RunRecord
 from onduty.run import Run
 from onduty.schedules import Schedule
 from onduty.tasks import Declared, DynamicSchedule, Task
@@ -85,22 +86,28 @@ class Asking:
         return found
 
     def read_runs(self, declared: Declared, limit: int) -> list[RunRecord]:
-        journal = self._engine().journal
+        journal = self._journal_of(declared)
         return journal.recent(declared.name, limit) if journal else []
 
     def run(self, declared: Declared, run_id: str) -> Run:
         engine = self._engine()
 
         def read(wanted: str) -> RunRecord | None:
-            journal = engine.journal
+            journal = self._journal_of(declared, engine)
             return journal.get(wanted) if journal else None
 
         def read_log(wanted: str) -> str:
-            journal = engine.journal
+            journal = self._journal_of(declared, engine)
             return journal.log(wanted) if journal else "[]"
 
         def is_asked(wanted: str) -> bool:
-            journal = engine.journal
-            return declared.chosen.on == "every_worker" or bool(journal and journal.asked(wanted))
+            journal = self._journal_of(declared, engine)
+            return bool(journal and (declared.chosen.on == "every_worker" or journal.asked(wanted)))
 
-        return Run(run_id, read, read_log, lambda wanted: engine.cancel(declared, wanted), engine.clock, is_asked)
+        cancel = partial(engine.cancel, declared)
+        return Run(run_id, read, read_log, cancel, engine.clock, is_asked, in_time=engine.is_rehearsing)
+
+    def _journal_of(self, declared: Declared, engine: Engine | None = None) -> Journal | None:
+        """What runs of ``declared`` are kept in: the app's, or the memory of this worker."""
+        engine = engine or self._engine()
+        return engine.own_journal if declared.chosen.on == "every_worker" else engine.journal

@@ -86,7 +86,12 @@ class Call:
                 raise ArgumentError(f"*{name}={value!r}: a run's arguments travel by name; pass them by keyword")
             else:
                 named[name] = value
-        return to_json(named, "the arguments of a run")
+        try:
+            return to_json(named, "the arguments of a run")
+        except ArgumentError:
+            for name, value in named.items():  # which one; and no word of the others, which may be secret
+                to_json(value, f"the argument {name!r} of a run")
+            raise
 
     def _misspelt(self, kwargs: dict[str, Any]) -> str | None:
         """What ``inspect`` does not say: it complains of the argument that is missing, not of the one that is wrong."""
@@ -107,14 +112,8 @@ def to_json(value: Any, what: str) -> str:
     try:
         return json.dumps(value, allow_nan=False, separators=(",", ":"))
     except (TypeError, ValueError, RecursionError) as error:
-        raise ArgumentError(f"{what} must be JSON, and {_shown(value)} is not: {error}") from None
-
-
-def _shown(value: Any) -> str:
-    try:
-        return f"{value!r:.200}"
-    except Exception:  # noqa: BLE001  # it is of a user's own type, and may refuse, or be too deep
-        return f"a {type(value).__name__}"
+        # Its type and no more: what it says may be a secret, and this goes into a log.
+        raise ArgumentError(f"{what} must be JSON, and this {type(value).__name__} is not: {error}") from None
 
 
 def _is_context(parameter: inspect.Parameter) -> bool:

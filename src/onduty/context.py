@@ -10,7 +10,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, MutableMapping
 from contextvars import ContextVar
-from datetime import datetime, timezone, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from typing import TYPE_CHECKING, Any, Protocol
 
 from onduty.calls import to_json
@@ -45,8 +45,8 @@ class RunInProgress(Protocol):
 
     @property
     def task_name(self) -> str: ...
-    def pause(self, seconds: float) -> bool: ...
-    async def apause(self, seconds: float) -> bool: ...
+    def pause(self, seconds: float | timedelta) -> bool: ...
+    async def apause(self, seconds: float | timedelta) -> bool: ...
     def note_progress(self, fraction: float, text: str) -> None: ...
     def note_line(self, line: str) -> None: ...
     def load_state(self) -> str: ...
@@ -76,11 +76,11 @@ class Context:
 
         return ContextForTest(**given)
 
-    def sleep(self, seconds: float) -> bool:
-        """Wait ``seconds``; ``True``, or ``False`` as soon as the run must end, even in mid-wait."""
+    def sleep(self, seconds: float | timedelta) -> bool:
+        """Wait ``seconds`` or a ``timedelta``; ``True``, or ``False`` as soon as the run must end, in mid-wait too."""
         return self._run.pause(seconds)
 
-    async def asleep(self, seconds: float) -> bool:
+    async def asleep(self, seconds: float | timedelta) -> bool:
         """As :meth:`sleep`, for ``async def``."""
         return await self._run.apause(seconds)
 

@@ -164,6 +164,10 @@ class OnDuty:
     def task(self, *, name: str | None = ..., **options: Any) -> TaskDecorator: ...
     def task(self, function: Any = None, *, name: str | None = None, **options: Any) -> Any:
         """A function without a schedule, run by ``trigger``."""
+        if options.get("on") == "every_worker":
+            raise DeclarationError(
+                'task(on="every_worker"): nothing would start it in each worker; every(), cron() and service() can'
+            )
         decorator = self._task(None, name, options)
         return decorator if function is None else decorator(function)
 
@@ -278,15 +282,15 @@ class OnDuty:
 
     def get_run(self, run_id: str) -> Run | None:
         """A run by its id, also one that waits to be accepted; from any worker. ``None``: nobody knows it."""
-        journal = self._engine().journal
-        if journal is None:
-            return None
-        known = journal.asked(run_id) or journal.get(run_id)  # in this order, for it may become a run just now
-        return None if known is None else self._asking.run(self._registry.get(known.task), run_id)
+        engine = self._engine()
+        journal, own = engine.journal, engine.own_journal
+        # In this order, for it may become a run just now.
+        known = (journal and (journal.asked(run_id) or journal.get(run_id))) or (own and own.get(run_id))
+        return self._asking.run(self._registry.get(known.task), run_id) if known else None
 
     def start(self) -> None:
-        """Say by hand that this process serves, where no server does."""
-        lifecycle.ready("start() was called")
+        """Say by hand that this process serves, where no server does. Its work stops with the interpreter."""
+        servers.by_hand(lifecycle)
 
     def stop(self) -> None:
         """Stop by hand, and return when stopped."""

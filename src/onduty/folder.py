@@ -40,12 +40,13 @@ def prepare(folder: Path) -> None:
         StoreUnavailable: There is no room, or no free descriptor, now.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o755, parents=True, exist_ok=True)  # whatever the umask lets through
         _refuse_open_parent(folder)
         try:
             folder.mkdir(mode=0o700)
         except FileExistsError:
             pass  # the usual case from the second start on
+        _refuse_planted(folder)
         found = os.stat(folder, follow_symlinks=True)
     except OSError as error:
         raise unusable(f"the folder {folder} can't be made or entered", error) from error
@@ -77,6 +78,13 @@ def _refuse_open_parent(folder: Path) -> None:
             f"anybody may replace {folder}, since {folder.parent} is writable by all: "
             f"chmod o-w {folder.parent}, or {_REMEDY}"
         )
+
+
+def _refuse_planted(folder: Path) -> None:
+    """Where many may make files, another user's link may lead anywhere, and elsewhere in a moment."""
+    named = os.lstat(folder)
+    if stat.S_ISLNK(named.st_mode) and named.st_uid not in (os.geteuid(), 0):
+        raise DirectoryRefused(f"{folder} is a link that user {named.st_uid} has made: remove it, or {_REMEDY}")
 
 
 def _refuse_remote(folder: Path) -> None:

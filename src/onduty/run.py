@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from onduty.clock import SECOND, Clock, Wakeup, to_datetime
-from onduty.errors import ArgumentError
+from onduty.errors import ArgumentError, OnDutyError
 from onduty.journal import Outcome, RunRecord
 
 
@@ -21,7 +22,10 @@ class LogLine(NamedTuple):
 
 
 class Run:
-    """One run, by ``id``; every attribute asks the journal anew. What the journal no longer has is ``None``."""
+    """One run, by ``id``; every attribute asks the journal anew. What the journal no longer has is ``None``.
+
+    ``in_time``: waiting moves a test's clock, and holds up nobody.
+    """
 
     def __init__(
         self,
@@ -31,6 +35,8 @@ class Run:
         cancel: Callable[[str], None],
         clock: Clock,
         is_asked: Callable[[str], bool] = lambda run_id: True,
+        *,
+        in_time: bool = False,
     ) -> None:
         self.id = run_id
         self._read = read
@@ -38,6 +44,7 @@ class Run:
         self._cancel = cancel
         self._clock = clock
         self._is_asked = is_asked
+        self._in_time = in_time
 
     @property
     def task(self) -> str | None:
@@ -103,13 +110,20 @@ class Run:
         found: dict[str, Any] = json.loads(record.kwargs) if record else {}
         return found
 
-    def wait(self, timeout: float | None = None) -> Outcome | None:
+    def wait(self, timeout: float | timedelta | None = None) -> Outcome | None:
         """Return the outcome when it has ended, however long that takes, if there is no ``timeout``.
 
         ``None``: so many seconds were not enough, or the run is *unknown*.
+
+        Raises:
+            OnDutyError: Called on an event loop, which could do nothing else meanwhile.
         """
+        if isinstance(timeout, timedelta):
+            timeout = timeout.total_seconds()
         if timeout is not None and not isinstance(timeout, (int, float)):
-            raise ArgumentError(f"wait(timeout={timeout!r}): give seconds")
+            raise ArgumentError(f"wait(timeout={timeout!r}): give seconds or a timedelta")
+        if not self._in_time and _is_on_a_loop():
+            raise OnDutyError("wait() would block the event loop: await asyncio.to_thread(run.wait, timeout)")
         deadline = None if timeout is None else self._clock.mono() + timeout
         pause = 0.002
         while (outcome := self.outcome) is None:
@@ -125,3 +139,14 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.id}>"
+
+
+def _is_on_a_loop() -> bool:
+    asyncio = sys.modules.get("asyncio")  # without it there is none
+    if asyncio is None:
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

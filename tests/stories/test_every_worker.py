@@ -34,10 +34,12 @@ PROGRAM = """if True:
 
     duty.start()
     until(3)
+    run = beat.trigger()
+    print(run.wait(20), run.status, duty.get_run(run.id).outcome, run.id in [one.run_id for one in beat.runs()])
     {trouble}
     until(len(turns) + 3)
     duty.stop()
-    print("stopped", flush=True)
+    print("stopped", run.wait(20), flush=True)
 """
 TROUBLE = """
     def broken():
@@ -61,7 +63,9 @@ def lines(folder: Path, trouble: str = "") -> list[str]:
 
 def test_stopping_waits_for_the_grace(tmp_path: Path) -> None:
     """``stop`` returns when the work in this worker has ended, and not before."""
-    assert lines(tmp_path) == ["service begins", "service has ended", "stopped"]
+    said = lines(tmp_path)
+
+    assert said == ["service begins", "succeeded succeeded succeeded True", "service has ended", "stopped None"]
 
 
 def test_a_loop_that_failed_is_begun_again(tmp_path: Path) -> None:
@@ -69,4 +73,4 @@ def test_a_loop_that_failed_is_begun_again(tmp_path: Path) -> None:
     said = lines(tmp_path, TROUBLE)
 
     assert said.count("service begins") == 2
-    assert said[-2:] == ["service has ended", "stopped"]
+    assert said[-2:] == ["service has ended", "stopped None"]

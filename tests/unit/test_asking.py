@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from onduty import ArgumentError, Context, NotOnDuty, OnDuty
+from onduty import ArgumentError, Context, DeclarationError, NotOnDuty, OnDuty, OnDutyError
 
 
 def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -42,6 +44,23 @@ def test_with_a_journal_in_memory_nobody_but_the_worker_on_duty_can_be_asked(tmp
             ask()
 
 
+def test_nobody_waits_for_a_run_on_an_event_loop(tmp_path: Path) -> None:
+    """All of the loop's other work would stand still, the run's own perhaps among it."""
+    duty = OnDuty(app, name="shop", dir=tmp_path)
+
+    @duty.task
+    def export() -> None: ...
+
+    run = export.trigger()
+
+    async def view() -> None:
+        with pytest.raises(OnDutyError, match=r"await asyncio\.to_thread"):
+            run.wait(0.1)
+        assert await asyncio.to_thread(run.wait, timedelta(milliseconds=1)) is None
+
+    asyncio.run(view())
+
+
 def test_a_slip_is_named_with_what_to_write_instead(tmp_path: Path) -> None:
     duty = OnDuty(app, name="shop", dir=tmp_path)
 
@@ -56,6 +75,8 @@ def test_a_slip_is_named_with_what_to_write_instead(tmp_path: Path) -> None:
     ):
         with pytest.raises(ArgumentError, match=said):
             ask()
+    with pytest.raises(DeclarationError, match=r"every\(\), cron\(\) and service\(\)"):
+        duty.task(on="every_worker")(export)
     ctx = Context.for_test()
     with pytest.raises(ArgumentError, match="half"):
         ctx.progress("half")  # type: ignore[arg-type]

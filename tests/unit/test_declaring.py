@@ -133,6 +133,16 @@ def test_arguments_that_do_not_fit_are_refused(args: tuple[Any, ...], kwargs: di
         Call(needs).bind(args, kwargs)
 
 
+def test_of_arguments_the_one_that_is_not_json_is_named_and_none_is_shown() -> None:
+    """The error goes into a log; what is beside it, and itself, may be a password."""
+
+    def send(url: str, password: Any) -> None: ...
+
+    with pytest.raises(ArgumentError, match=r"argument 'password'.*bytes") as refused:
+        Call(send).bind((), {"url": "hidden-1", "password": b"hidden-2"})
+    assert "hidden" not in str(refused.value)
+
+
 def test_an_unknown_task_is_told_with_those_there_are() -> None:
     """The usual cause is a spelling."""
     duty = OnDuty()

@@ -54,13 +54,18 @@ def test_who_lets_go_reserves_nothing_beyond_that(lock: Path) -> None:
     assert (told.reserved_until, told.clean) == (500, True)
 
 
-def test_a_torn_record_is_no_record(lock: Path) -> None:
-    """Nothing is guessed from half a line."""
-    lock.write_text('{"process":{"host"')
+@pytest.mark.parametrize("text", ['{"process":{"host"', "[" * 100_000], ids=["half", "deep"])
+def test_a_torn_record_is_no_record(lock: Path, text: str) -> None:
+    """Nothing is guessed from half a line; and whoever wins writes over what there was."""
+    lock.write_text(text)
 
     assert candidate(lock).last() is None
     winner = candidate(lock)
     assert winner.campaign()
+    winner.began(41, 7)
+    told = candidate(lock).last()
+    assert told is not None
+    assert told.term == 41
     winner.resign()
 
 

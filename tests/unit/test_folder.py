@@ -96,6 +96,30 @@ def test_a_file_in_its_place_is_refused(tmp_path: Path) -> None:
         prepare(tmp_path / "app")
 
 
+def test_a_missing_parent_is_made_so_that_it_is_not_refused(tmp_path: Path) -> None:
+    """Also by a service manager's umask of 0."""
+    before = os.umask(0)
+    try:
+        prepare(tmp_path / "base" / "app")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "base").stat().st_mode) == 0o755
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving a link away takes root")
+def test_a_link_that_somebody_else_has_made_is_refused(tmp_path: Path) -> None:
+    """In a folder like /tmp it could be another one in a moment, and so could the lock. One's own is fine."""
+    (tmp_path / "mine").mkdir()
+    link = tmp_path / "app"
+    link.symlink_to(tmp_path / "mine")
+    prepare(link)
+    os.chown(link, 54321, 54321, follow_symlinks=False)
+
+    with pytest.raises(DirectoryRefused, match="link that user 54321 has made"):
+        prepare(link)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting takes root")
 def test_a_disk_that_is_read_only_is_refused(tmp_path: Path) -> None:
     """Root is refused too: here it is the disk that says no."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import selectors
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,25 @@ def test_a_line_that_is_not_heeded_ends_too(tmp_path: Path, selector: selectors.
 
     assert line.ended
     line.close()
+
+
+def test_nonsense_ends_the_line_it_came_on_and_nothing_else(tmp_path: Path, selector: selectors.BaseSelector) -> None:
+    """Also such that Python's parser gives up on with an error of its own."""
+    hub = Hub(tmp_path, selector, answer)
+    line = Line.connect(tmp_path, selector)
+    assert line is not None
+    for nonsense in (b"{}}\n", b"[1]\n", b"[" * 50_000 + b"\n"):
+        with socket.socket(socket.AF_UNIX) as peer:
+            peer.connect(str(tmp_path / "hub.sock"))
+            peer.send(nonsense)
+            turn(selector)
+            assert peer.recv(10) == b""
+
+    line.ask()
+    turn(selector)
+    assert len(line.take_answers()) == 1
+    line.close()
+    hub.close()
 
 
 def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(

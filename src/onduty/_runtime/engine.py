@@ -360,6 +360,12 @@ class Engine:
             return None
         return self._connect()
 
+    @property
+    def own_journal(self) -> Journal | None:
+        """Of the work that each worker has for itself; ``None``: this process has none."""
+        self._here()
+        return None if self._local is None or self._local.is_over else self._local.journal
+
     def journal_to_write(self) -> Journal:
         """Open in any process, made if there is none yet: who asks for something may be the first to come.
 
@@ -390,7 +396,7 @@ class Engine:
 
         try:
             return ask(self.folder, ASK_TIMEOUT)
-        except PermissionError as error:
+        except (PermissionError, NotADirectoryError) as error:
             raise unusable(f"the folder {self.folder} can't be entered", error) from error
 
     def trigger(self, declared: Declared, kwargs: str, key: str | None) -> str:

@@ -13,7 +13,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from typing import Any, Protocol
 
 from onduty._runtime.threads import stay_behind
@@ -162,7 +162,7 @@ class Execution:
             with contextlib.suppress(RuntimeError):
                 alarm()
 
-    def pause(self, seconds: float) -> bool:
+    def pause(self, seconds: float | timedelta) -> bool:
         if self.declared.call.is_async:
             raise OnDutyError(f"ctx.sleep() would block the event loop of {self.task_name}: await ctx.asleep()")
         seconds = _checked(seconds)
@@ -181,7 +181,7 @@ class Execution:
                     scope.open()
         return self._go_on()
 
-    async def apause(self, seconds: float) -> bool:
+    async def apause(self, seconds: float | timedelta) -> bool:
         import asyncio
 
         seconds = _checked(seconds)
@@ -280,6 +280,8 @@ class Execution:
 
 
 def _checked(seconds: Any) -> float:
+    if isinstance(seconds, timedelta):
+        seconds = seconds.total_seconds()
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or seconds < 0:
-        raise ArgumentError(f"sleep({seconds!r}): give zero or more seconds")
+        raise ArgumentError(f"sleep({seconds!r}): give zero or more seconds, or a timedelta")
     return min(float(seconds), LONGEST_SLEEP)

@@ -245,7 +245,7 @@ def ask(folder: Path, timeout: float) -> dict[str, Any] | None:
         with connection.makefile("rb") as lines:
             answer = lines.readline(_LINE)
         return json.loads(answer) if answer else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     finally:
         _drop(connection)
@@ -271,7 +271,7 @@ class _Peer:
             return None
         try:
             messages = [json.loads(line) for line in lines]
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         return messages if all(isinstance(one, dict) for one in messages) else None
 

@@ -25,7 +25,7 @@ from onduty._runtime.threads import spawn, stay_behind
 from onduty.clock import Clock, Wakeup
 from onduty.errors import JournalDamaged, StoreUnavailable, TermLost
 from onduty.events import Events
-from onduty.journal import Dynamic, Outcome
+from onduty.journal import Dynamic, Journal, Outcome
 from onduty.journal.entries import Again, Finish, Renamed
 from onduty.process import ProcessId, is_alive
 from onduty.tasks import Declared
@@ -172,6 +172,11 @@ class Scheduler:
             else:
                 shown[lane.task] = look
         return shown
+
+    @property
+    def journal(self) -> Journal:
+        """Where its term is written."""
+        return self._term.journal
 
     @property
     def has_unwritten(self) -> bool:

@@ -70,7 +70,10 @@ class FileElection:
             if error.errno == errno.EBADF:
                 raise  # closed behind our back: nothing to try again
             self._close()
-            raise StoreUnavailable(f"the lock {self._path} can't be asked for: {error}") from error
+            raise StoreUnavailable(
+                f"the lock {self._path} can't be asked for ({error.strerror}): give it to the user that runs the"
+                " workers, or remove it while none of them runs"
+            ) from error
         return False
 
     def began(self, term: int, since: int, until: int = 0, gap: bool = False, row: int = 0) -> None:
@@ -104,7 +107,7 @@ class FileElection:
     def last(self) -> Tenure | None:
         """The record, without the lock; ``None`` when there is none or it is torn."""
         try:
-            return _parse(self._path.read_bytes())
+            return _parse(self._path.read_bytes()[:_SIZE])
         except OSError:
             return None
 
@@ -196,7 +199,7 @@ def _parse(text: bytes) -> Tenure | None:
             bool(data.get("gap", False)),
             int(data.get("row", 0)),
         )
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 

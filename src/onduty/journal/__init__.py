@@ -36,6 +36,9 @@ class Outcome(str, Enum):
     STOPPED = "stopped"  # it ended because its worker was leaving
     LOST = "lost"  # its process died while it ran, or nobody can know any more whether it ran
 
+    def __str__(self) -> str:
+        return self.value
+
 
 class RunRecord(NamedTuple):
     """One row: a run, or a range of slots that never became one.

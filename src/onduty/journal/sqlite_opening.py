@@ -129,7 +129,8 @@ def explained(path: Path, error: BaseException) -> StoreUnavailable:
         return JournalDamaged(f"{path} is not a journal or is damaged ({said}): {_SET_ASIDE}")
     if "lock" in said:
         return JournalBusy(
-            f"{path}: {said}; another process holds it: look for a backup or a shell with an open transaction"
+            f"{path}: {said}; another process holds it: look for a backup, a shell with an open transaction, or a"
+            " worker that was stopped in the middle of one"
         )
     remedy = next((remedy for sign, remedy in _REMEDIES if sign in said), "see SQLite's message")
     kind = StoreFull if any(sign in said for sign in _UNWRITABLE) else StoreUnavailable

@@ -23,7 +23,7 @@ from onduty._runtime.lifecycle import Lifecycle, State
 from onduty.servers import _stack, gunicorn, never
 from onduty.servers._serving import serving
 
-__all__ = ["after_fork", "first_request", "recognise"]
+__all__ = ["after_fork", "by_hand", "first_request", "recognise"]
 
 _recognised_in: WeakKeyDictionary[Lifecycle, int] = WeakKeyDictionary()
 _requests: WeakKeyDictionary[Lifecycle, itertools.count[int]] = WeakKeyDictionary()
@@ -44,6 +44,11 @@ def recognise(life: Lifecycle) -> None:
         return
     if not gunicorn.recognise(life) and before is None:  # a forked child inherits what listens already
         _listen_for_the_others(life)
+
+
+def by_hand(life: Lifecycle) -> None:
+    """Somebody says that this process serves; its end is heard as that of any other."""
+    serving(life, "", "start() was called")
 
 
 def _listen_for_the_others(life: Lifecycle) -> None:

@@ -66,6 +66,9 @@ class Counter:
         try:
             # Not the WebSocket's end of the connection any more; it would keep the server's own object alive.
             environ.pop("eventlet.input", None)
+            if not (environ.get("HTTP_SEC_WEBSOCKET_KEY") and environ.get("HTTP_SEC_WEBSOCKET_VERSION")):
+                client.sendall(_as_http("400 Bad Request", [], b""))  # RFC 6455 4.2.1; simple-websocket would raise
+                return
             answer = _answer(self._serve, {**environ, "gunicorn.socket": client})
             client.sendall(_as_http(*answer))  # engine.io refused it
         except StopIteration:

@@ -131,7 +131,7 @@ def read_response(payload: bytes) -> tuple[str, list[tuple[str, str]]]:
     try:
         status, headers = json.loads(payload)
         return str(status), [(str(name), str(value)) for name, value in headers]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
         raise NotOurs(f"a response that can't be read: {error}") from error
 
 
@@ -196,7 +196,7 @@ def _bytes_again(found: dict[str, Any]) -> Any:
 def _object(payload: bytes, hook: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any]:
     try:
         found = json.loads(payload, object_hook=hook)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise NotOurs(f"not JSON: {error}") from error
     if not isinstance(found, dict):
         raise NotOurs(f"not an object: {found!r:.80}")

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from onduty.calls import to_json
@@ -95,7 +95,8 @@ class _Hand:
         self._sleeps = given.get("sleeps", 1)
         self._clock = given.get("clock")
 
-    def pause(self, seconds: float) -> bool:
+    def pause(self, seconds: float | timedelta) -> bool:
+        seconds = seconds.total_seconds() if isinstance(seconds, timedelta) else seconds
         self._sleeps -= 1
         if self._sleeps < -DEAF_AFTER:
             raise AssertionError(f"{self.task_name} does not end: ctx.sleep has answered False {DEAF_AFTER} times")
@@ -107,7 +108,7 @@ class _Hand:
             self._clock.advance(seconds)
         return True
 
-    async def apause(self, seconds: float) -> bool:
+    async def apause(self, seconds: float | timedelta) -> bool:
         return self.pause(seconds)
 
     def note_progress(self, fraction: float, text: str) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import contextvars
 from collections import deque
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -142,11 +143,11 @@ class _Counting(Context):
         self._execution = execution
         self._turns = turns
 
-    def sleep(self, seconds: float) -> bool:
+    def sleep(self, seconds: float | timedelta) -> bool:
         self._count()
         return super().sleep(seconds)
 
-    async def asleep(self, seconds: float) -> bool:
+    async def asleep(self, seconds: float | timedelta) -> bool:
         self._count()
         return await super().asleep(seconds)
 
