@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -329,6 +329,17 @@ def test_a_session_id_that_is_none_is_answered_with_400_at_once(server: SioSite,
 
     assert answer.status == (403 if what == "upgrade" and server.is_asyncio else 400)
     assert time.monotonic() - began < 2
+
+
+def test_a_handshake_that_is_none_is_refused(server: SioSite) -> None:
+    """Anybody can send it, and nobody shall fill the log with tracebacks by it."""
+    before = server.server.output().count("Traceback")
+    with closing(server.connect()) as connection:
+        headers = {"Connection": "Upgrade", "Upgrade": "websocket"}
+        connection.request("GET", "/socket.io/?EIO=4&transport=websocket", headers=headers)
+        assert connection.getresponse().status in (400, 426)  # the latter by the asgi worker
+
+    assert server.server.output().count("Traceback") == before
 
 
 def test_forged_ids_leave_no_descriptors_behind(server: SioSite) -> None:
