@@ -24,7 +24,7 @@ from onduty.testing.simulator.stage import Stage
 
 class Worker(Process):
     """``newest_term``: what it has heard of, as over the hub. ``is_out``: its descriptors were closed, so it takes no
-    further part.
+    further part. ``is_leaving``: it was told to leave, and another one takes its place.
     """
 
     def __init__(self, stage: Stage, place: str, name: str) -> None:
@@ -36,6 +36,7 @@ class Worker(Process):
         self.scheduler: Scheduler | None = None
         self.newest_term = 0
         self.is_out = False
+        self.is_leaving = False
         self._hands: Hands | None = None
         self._past = Past()
         self._leaving: str | None = None
@@ -60,11 +61,8 @@ class Worker(Process):
             self.scheduler.ring()
             self._turn_in(self.world.random.uniform(0, 0.002))
 
-    @property
-    def is_leaving(self) -> bool:
-        return self._leaving is not None
-
     def leave(self, why: str) -> None:
+        self.is_leaving = True  # though it may be stopped, and hear of it much later
         self.later(0.001, lambda: self._leave(why))
 
     def died(self) -> None:
