@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onduty._runtime import forks
-from onduty._runtime.threads import Offload
 from onduty.config import Settings
 from onduty.election import Election
 from onduty.journal import Journal
 from onduty.process import ProcessId
+
+if TYPE_CHECKING:
+    from onduty._runtime.threads import Offload
 
 
 def open_journal(settings: Settings, path: Path, offload: Offload) -> Journal:

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache
 from types import FrameType
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from onduty import backends, servers
 from onduty import events as ev
 from onduty._runtime import forks
 from onduty._runtime.engine import Engine
-from onduty._runtime.lifecycle import Crew, State, lifecycle
+from onduty._runtime.lifecycle import State, lifecycle
 from onduty.asking import Asking
 from onduty.calls import check_listener
 from onduty.clock import SystemClock, to_datetime
@@ -21,7 +21,7 @@ from onduty.config import resolve
 from onduty.context import Context
 from onduty.election import Leader
 from onduty.errors import AppError, ConfigError, DeclarationError
-from onduty.installation import Installation, engines_of_current_app, installation_of
+from onduty.installation import engines_of_current_app, installation_of
 from onduty.listeners import logging as sentences
 from onduty.run import Run
 from onduty.schedules import Schedule
@@ -42,13 +42,17 @@ R = TypeVar("R")
 E = TypeVar("E", bound=ev.Event)
 
 
-class TaskDecorator(Protocol):
-    """Turns a function into a task; what remains of its signature is what ``trigger`` takes."""
+if TYPE_CHECKING:
+    from onduty._runtime.lifecycle import Crew
+    from onduty.installation import Installation
 
-    @overload
-    def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> ContextTask[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> PlainTask[P, R]: ...
+    class TaskDecorator(Protocol):
+        """Turns a function into a task; what remains of its signature is what ``trigger`` takes."""
+
+        @overload
+        def __call__(self, function: Callable[Concatenate[Context, P], R], /) -> ContextTask[P, R]: ...
+        @overload
+        def __call__(self, function: Callable[P, R], /) -> PlainTask[P, R]: ...
 
 
 class OnDuty:

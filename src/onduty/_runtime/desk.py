@@ -10,12 +10,12 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping
 from itertools import count
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from onduty import events as ev
 from onduty._runtime.agenda import Agenda, Due
 from onduty._runtime.alarms import Alarms
-from onduty._runtime.execution import Execution, Keeper
+from onduty._runtime.execution import Execution
 from onduty._runtime.lanes import Lane
 from onduty._runtime.runner import TIMED_OUT
 from onduty._runtime.term import Term
@@ -24,6 +24,9 @@ from onduty.events import Events
 from onduty.journal import Mark, Outcome, RunRecord
 from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Era, Finish, Lost, Note, Passed, Seen
 from onduty.schedules import Slots
+
+if TYPE_CHECKING:
+    from onduty._runtime.execution import Keeper
 
 SERVICE_BACKOFF = 60.0
 """Seconds that a service waits at most before it is run again; the first time it is 1, then it doubles."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from onduty import events as ev
 from onduty._runtime import forks
 from onduty._runtime.lifecycle import Lifecycle, State
-from onduty._runtime.threads import Offload, make_offload, spawn, stay_behind
+from onduty._runtime.threads import make_offload, spawn, stay_behind
 from onduty.clock import SECOND, Clock, Wakeup
 from onduty.config import Settings
 from onduty.election import Election
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from onduty._runtime.runner import Runner
     from onduty._runtime.scheduler import Scheduler
     from onduty._runtime.term import Term
+    from onduty._runtime.threads import Offload
 
 Hire: TypeAlias = "Callable[[Clock, Callable[[], Scope] | None, Callable[[], Any]], Runner]"
 """Makes what runs users' functions, of the engine's clock, scope and event loop."""

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import timedelta, tzinfo
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from onduty._runtime.threads import stay_behind
 from onduty.clock import Clock, Wakeup
@@ -32,28 +32,28 @@ LOG_LIMIT = 64 * 1024
 """Characters of JSON: of a run's log, its newest lines are kept that fit."""
 
 
-class Scope(Protocol):
-    """What surrounds a run, such as a framework's app context. Opened and closed in the run's own thread."""
+if TYPE_CHECKING:
 
-    def open(self) -> None: ...
-    def close(self) -> None: ...
+    class Scope(Protocol):
+        """What surrounds a run, such as a framework's app context. Opened and closed in the run's own thread."""
 
+        def open(self) -> None: ...
+        def close(self) -> None: ...
 
-class StateBox(Protocol):
-    """The state of one task, for this term."""
+    class StateBox(Protocol):
+        """The state of one task, for this term."""
 
-    def load(self) -> str: ...
-    def change(self, change: Callable[[str], str]) -> None: ...
+        def load(self) -> str: ...
+        def change(self, change: Callable[[str], str]) -> None: ...
 
+    class Keeper(Protocol):
+        """Who keeps a run; called in the run's own thread."""
 
-class Keeper(Protocol):
-    """Who keeps a run; called in the run's own thread."""
+        def came_back(self, run: Execution) -> None:
+            """It has ended, and its outcome is set."""
 
-    def came_back(self, run: Execution) -> None:
-        """It has ended, and its outcome is set."""
-
-    def noted(self, run: Execution) -> None:
-        """Its progress or its log has changed; told once until ``is_noted`` is taken back."""
+        def noted(self, run: Execution) -> None:
+            """Its progress or its log has changed; told once until ``is_noted`` is taken back."""
 
 
 class Execution:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from onduty._runtime.execution import Execution, StateBox
+from onduty._runtime.execution import Execution
 from onduty.errors import OnDutyError
 from onduty.journal import Mark, Outcome
 from onduty.schedules import Schedule
 from onduty.tasks import Declared, Overlap
+
+if TYPE_CHECKING:
+    from onduty._runtime.execution import StateBox
 
 Admission = Literal["start", "queue", "skip", "cancel"]
 

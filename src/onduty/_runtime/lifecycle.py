@@ -18,7 +18,7 @@ import logging
 import os
 from collections.abc import Callable
 from enum import Enum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from onduty.errors import OnDutyError
 
@@ -32,17 +32,19 @@ class State(str, Enum):
     NEVER = "never"
 
 
-class Crew(Protocol):
-    """What lives through a worker's life: one engine per app."""
+if TYPE_CHECKING:
 
-    def start(self) -> None:
-        """The process serves. May raise an ``OnDutyError``, which stops the server from starting."""
+    class Crew(Protocol):
+        """What lives through a worker's life: one engine per app."""
 
-    def leave(self) -> None:
-        """Begin to stop; return at once. May be called inside a signal handler, and again."""
+        def start(self) -> None:
+            """The process serves. May raise an ``OnDutyError``, which stops the server from starting."""
 
-    def stop(self) -> None:
-        """Stop and return when stopped, within the crew's own grace. May be called again."""
+        def leave(self) -> None:
+            """Begin to stop; return at once. May be called inside a signal handler, and again."""
+
+        def stop(self) -> None:
+            """Stop and return when stopped, within the crew's own grace. May be called again."""
 
 
 class Lifecycle:

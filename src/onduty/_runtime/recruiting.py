@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from onduty._runtime.execution import StateBox
 from onduty._runtime.lanes import JournalState, Lane, NoState
 from onduty._runtime.runner import Runner
 from onduty._runtime.scheduler import Scheduler
@@ -19,6 +19,9 @@ from onduty.config import Settings
 from onduty.events import Events
 from onduty.journal import Dynamic
 from onduty.tasks import Declared, Registry, Task
+
+if TYPE_CHECKING:
+    from onduty._runtime.execution import StateBox
 
 
 class Recruiter:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from onduty._runtime import capture
-from onduty._runtime.execution import Execution, Scope
+from onduty._runtime.execution import Execution
 from onduty._runtime.threads import spawn, stay_behind
 from onduty.clock import SECOND, Clock, Wakeup
 from onduty.context import current
@@ -26,6 +26,7 @@ from onduty.journal import Outcome
 
 if TYPE_CHECKING:
     from onduty._runtime.aio import AsyncHost
+    from onduty._runtime.execution import Scope
 
 EAGER_THREADS = 8
 MOST_THREADS = 200

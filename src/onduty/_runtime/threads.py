@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from onduty._runtime import forks
 
@@ -49,10 +49,12 @@ def stay_behind(home: int) -> None:
 _parked: list[Any] = []
 
 
-class Offload(Protocol):
-    """Runs a call that blocks in C, one at a time, and returns its result or raises its error."""
+if TYPE_CHECKING:
 
-    def __call__(self, function: Callable[..., T], /, *args: Any) -> T: ...
+    class Offload(Protocol):
+        """Runs a call that blocks in C, one at a time, and returns its result or raises its error."""
+
+        def __call__(self, function: Callable[..., T], /, *args: Any) -> T: ...
 
 
 def make_offload() -> Offload:

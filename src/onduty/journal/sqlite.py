@@ -17,7 +17,7 @@ from onduty.errors import TermLost
 from onduty.journal import REQUEST_SECONDS, Dynamic, Mark, Newest, Opening, Request, RunRecord
 from onduty.journal import sqlite_reading as reading
 from onduty.journal import sqlite_requests as asking
-from onduty.journal.sqlite_file import Durability, Offload, SqliteFile
+from onduty.journal.sqlite_file import Durability, SqliteFile
 from onduty.journal.sqlite_opening import nonsense
 from onduty.journal.sqlite_session import Nonsense, Session
 from onduty.process import ProcessId
@@ -25,6 +25,7 @@ from onduty.process import ProcessId
 if TYPE_CHECKING:
     from onduty.journal.entries import Entry
     from onduty.journal.sqlite_entries import Writer
+    from onduty.journal.sqlite_file import Offload
 
 
 _NO_TERM = 2**62

@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from onduty.errors import ConfigError, JournalBusy, StoreUnavailable
 from onduty.journal.sqlite_opening import (
@@ -41,10 +41,12 @@ CHECKPOINT_AFTER = 200
 """Commits, of five pages or so each: what SQLite itself would take for enough."""
 
 
-class Offload(Protocol):
-    """Calls ``fn(*args)``, one call at a time, where blocking in C holds up nobody; returns or raises what it does."""
+if TYPE_CHECKING:
 
-    def __call__(self, fn: Callable[..., Answer], /, *args: Any) -> Answer: ...
+    class Offload(Protocol):
+        """Calls ``fn(*args)``, one call at a time, where blocking in C holds up nobody; its answer is the call's."""
+
+        def __call__(self, fn: Callable[..., Answer], /, *args: Any) -> Answer: ...
 
 
 class SqliteFile:

@@ -12,14 +12,17 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from onduty._runtime.desk import CANCELLED
-from onduty._runtime.execution import Execution, Scope
+from onduty._runtime.execution import Execution
 from onduty._runtime.runner import Runner
 from onduty.clock import Clock
 from onduty.context import Context, current
 from onduty.testing.loops import Loops, outside_any_loop
+
+if TYPE_CHECKING:
+    from onduty._runtime.execution import Scope
 
 DEAF_AFTER = 100
 """Sleeps that answered ``False``, after which a service is taken for one that never ends."""

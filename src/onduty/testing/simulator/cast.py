@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from onduty.clock import SECOND, to_datetime
 from onduty.schedules import Schedule
 from onduty.schedules.cron import Cron
 from onduty.schedules.interval import Interval
 from onduty.schedules.once import At
-from onduty.tasks import Declared, Options, Owner, Service, Task
+from onduty.tasks import Declared, Options, Service, Task
 from onduty.testing.simulator.machine import BEGIN
 from onduty.testing.simulator.world import World
+
+if TYPE_CHECKING:
+    from onduty.tasks import Owner
 
 NOBODY = cast("Owner", None)
 """Tasks are declared without an ``OnDuty``: what users ask of them goes to the journal directly."""
