@@ -41,6 +41,9 @@ def tell(event: str, **more: Any) -> None:
 class Probe:
     """A crew of one that looks out for signs as a leader does."""
 
+    def __init__(self) -> None:
+        self._told_to_leave = False
+
     def start(self) -> None:
         if os.environ.get("PROBE_REFUSES") == "yes":
             raise ConfigError("the folder 'nowhere' can't be used")
@@ -56,8 +59,11 @@ class Probe:
 
     def leave(self) -> None:
         tell("leave", why=lifecycle.why)
+        self._told_to_leave = True
 
     def stop(self) -> None:
+        if not self._told_to_leave:  # another thread, such as gunicorn's reloader, is about to, and ends with us
+            self.leave()
         loop: Any = lifecycle.loop()
         tell("stop", loop_runs=bool(loop is not None and not loop.is_closed() and loop.is_running()))
 
