@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -56,8 +57,19 @@ def test_clients_of_every_kind_connect_and_get_every_emit(server: SioSite) -> No
         assert {one["manager"] for one in facts} == {"AsyncBus"}
         assert [sum(worker["clients"] for worker in one["workers"]) for one in facts] == [32] * 4
         assert sum(one["forwarded"] for one in facts) > sum(one["forwarded"] for one in before)
-        assert 0 < sum(one["handed_over"] for one in facts) - sum(one["handed_over"] for one in before) <= 16
+        assert handed_over(facts) - handed_over(before) <= 16
+        # Who answers is the kernel's choice: that none of 16 had to be handed over was seen once.
+        for _ in range(20):
+            if handed_over(facts) > handed_over(before):
+                break
+            many.open(4)
+            facts = [server.status(pid)["socketio"] for pid in server.pids()]
+        assert handed_over(facts) > handed_over(before)
         assert [one["dropped"] for one in facts] == [0] * 4
+
+
+def handed_over(facts: list[dict[str, Any]]) -> int:
+    return sum(one["handed_over"] for one in facts)
 
 
 def test_a_client_that_leaves_is_gone_at_its_owner_too(server: SioSite) -> None:

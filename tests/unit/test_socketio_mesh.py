@@ -143,3 +143,25 @@ def test_a_socket_in_a_folder_with_a_long_path_is_found(tmp_path: Path) -> None:
     assert os.listdir(folder) == ["bus.here"]
     unix.drop(connection)
     unix.drop(listener)
+
+
+def test_a_peer_that_is_found_dead_twice_in_one_turn_ends_no_mesh(tmp_path: Path) -> None:
+    """By an emit, and by its end-of-file: a new leader, which emits at once, was cut off from the others for good."""
+    listener = unix.listen(tmp_path, f"bus.{TWO}")
+    mesh = Mesh(Seat(tmp_path, ONE, lambda token, count: None, lambda text: None), queue.Queue())
+    mesh._stand()
+    mesh._look()
+    (peer,) = mesh._peers.values()
+    connection, _ = listener.accept()
+    os.unlink(tmp_path / f"bus.{TWO}")
+    connection.recv(4096)  # its hello: unread, it would make the end an error
+
+    mesh._ring()  # first, so that the loop hears of the emit before it comes to the end-of-file
+    connection.close()
+    mesh.publish(wire.frame(b"{}"), None)
+    assert peer.is_dead
+    mesh._turn()
+
+    assert mesh.knows() == {}
+    mesh._close()
+    unix.drop(listener)

@@ -145,9 +145,9 @@ class Mesh:
                 else:
                     time.sleep(_PAUSE)
                     stay_behind(self._home)
-        except OSError:
+        except Exception:  # noqa: BLE001  # whatever it is, it must be told
             if not self._over:
-                # Somebody has closed our descriptors; the elector sees it too and gives up its part.
+                # As a rule somebody has closed our descriptors; the elector sees it too and gives up its part.
                 _log.exception("the mesh of this worker has ended: emits stay in this process")
         finally:
             self._close()
@@ -259,6 +259,8 @@ class Mesh:
             peer.watched = wanted
 
     def _serve(self, peer: Outgoing) -> None:
+        if self._peers.get(peer.token) is not peer:
+            return  # forgotten earlier in this very turn, by whoever emitted and found it dead
         peer.look()
         peer.push()
         self._attend(peer)
