@@ -113,13 +113,20 @@ def _paths() -> list[str]:
 
 
 def free_port(first: int = 8000) -> int:
-    """The first port from ``first`` on that nobody listens on."""
+    """The first port from ``first`` on that nobody listens on, and no other demo is about to."""
     for port in range(first, first + 1000):
+        mine = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as gunicorn does
             try:
+                mine.bind(f"\0onduty-demo-{port}")  # a name that goes with this process (unix(7))
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                mine.close()
                 continue
+            _reserved.append(mine)
             return port
     raise DemoFailed(f"no free port from {first} to {first + 999}")
+
+
+_reserved: list[socket.socket] = []
