@@ -135,9 +135,9 @@ class Writer:
 
     def _era(self, session: Session, term: int, era: Era) -> bool:
         session.cursor.execute(
-            "update tasks set furthest = max(last_slot, coalesce(furthest, last_slot)), last_slot = ?1, era = era + 1"
-            " where name = ?2 and schedule = ?3 and (last_slot > ?1 or (last_slot < ?1 and furthest = ?1))",
-            (era.at, era.task, era.schedule),
+            "update tasks set furthest = max(last_slot, coalesce(furthest, last_slot)), last_slot = ?, era = era + 1"
+            " where name = ? and schedule = ? and (last_slot > ? or (last_slot < ? and furthest = ?))",
+            (era.at, era.task, era.schedule, era.at, era.at, era.at),
         )
         return session.cursor.rowcount == 1
 
