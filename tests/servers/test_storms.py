@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,7 +56,7 @@ def test_a_leader_that_was_stopped_wakes_up_to_all_that_was_asked_for(site: Once
         leader = site.leads()
         site.is_ready(3)
         term = site.goes_on("beat")["term"]
-        os.kill(leader, signal.SIGSTOP)
+        _stop_between_two_writes(site, leader)
         try:
             with triggers(site, patience=0.5) as ids:
                 time.sleep(5)  # what is tested: so long a stop
@@ -68,6 +69,23 @@ def test_a_leader_that_was_stopped_wakes_up_to_all_that_was_asked_for(site: Once
 
     each_once(site, ids)
     site.check()
+
+
+def _stop_between_two_writes(site: OnceSite, leader: int) -> None:
+    """In the middle of a transaction it would keep everybody from the journal: what is told then, others test."""
+
+    def is_stopped() -> bool:
+        os.kill(leader, signal.SIGSTOP)
+        with closing(sqlite3.connect(site.journal, timeout=0.5, isolation_level=None)) as other:
+            try:
+                other.execute("begin immediate")
+            except sqlite3.OperationalError:
+                os.kill(leader, signal.SIGCONT)
+                return False
+            other.execute("rollback")
+        return True
+
+    eventually(is_stopped, 30, what="stopped while it wrote nothing")
 
 
 def test_a_run_that_does_not_listen_holds_up_its_own_task_only(site: OnceSite) -> None:

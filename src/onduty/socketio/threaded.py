@@ -11,6 +11,7 @@ from onduty.socketio.client import Announced
 from onduty.socketio.counter import Counter, Wsgi
 from onduty.socketio.half import Half, Place
 from onduty.socketio.routing import Router
+from onduty.socketio.session_queue import quicken
 
 
 class Threaded(Half):
@@ -29,6 +30,7 @@ class Threaded(Half):
             eio.send_packet = lambda sid, pkt: cross(send_packet, sid, pkt)
         else:
             _announce(eio)
+            quicken(eio)
         serve = eio.handle_request
         self._counter = Counter(place, serve, self._wake, self._ended)
         self.router = Router(place.lines, place.ids, eio, serve, self._counter, cross)
