@@ -30,10 +30,10 @@ def load_for_duty(settings: Settings) -> None:
         import onduty.journal.sqlite_pruning  # noqa: F401  # both for later
 
 
-def open_election(folder: Path, me: ProcessId) -> Election:
+def open_election(folder: Path, me: ProcessId, offload: Offload) -> Election:
     from onduty.election.file import FileElection
 
-    return FileElection(folder / "lock", me, forks.keep_from_children, forks.release)
+    return FileElection(folder / "lock", me, forks.keep_from_children, forks.release, offload)
 
 
 def open_scratch(keep: int = 20_000) -> Journal:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from onduty.election import Election
-from onduty.election.file import FileElection
+from onduty.election.file import FileElection, at_once
 from onduty.testing.election_contract import ME, Candidates, ElectionContract
 
 
 class TestFileElection(ElectionContract):
     @pytest.fixture
     def candidate(self, tmp_path: Path) -> Candidates:
-        return lambda: FileElection(tmp_path / "lock", ME, lambda fd: None, lambda fd: True)
+        return lambda: FileElection(tmp_path / "lock", ME, lambda fd: None, lambda fd: True, at_once)
 
     def crash(self, holder: Election) -> None:
         assert isinstance(holder, FileElection)

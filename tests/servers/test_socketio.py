@@ -91,6 +91,18 @@ def connect_stay_and_get(server: SioSite, many: Clients, options: dict[str, Any]
     assert [one["connects"] for one in states] == [1] * 16
 
 
+def test_200_clients_are_served_at_once(server: SioSite, many: Clients) -> None:
+    """As many as come at once: each is upgraded, has its own answer, and gets the emit; nothing is dropped."""
+    for _ in range(2):
+        many.open(100)
+
+    assert many.answers("echo", 1) == [1] * 200
+    server.get("/emit", event="to all")
+    many.received("to all", 1, 20)
+    assert [one["drops"] for one in many.states()] == [[]] * 200
+    assert server.status()["socketio"]["dropped"] == 0
+
+
 @pytest.mark.parametrize("options", [{}, POLLING], ids=["default", "polling only"])
 def test_an_emit_of_5_mb_and_a_binary_one_arrive_whole(server: SioSite, many: Clients, options: dict[str, Any]) -> None:
     """On every client of every worker, in order with what is emitted around them."""

@@ -62,7 +62,7 @@ collector(Context.for_test(state={"seen": 4}, sleeps=3, clock=ManualClock()))
 width: int = export(Context.for_test(), 3)
 slept: list[float] = Context.for_test().slept
 with use(duty) as t:
-    runs: list[Run] = t.run_due() + t.miss(report, 3) + t.advance(hours=24)
+    runs: list[Run] = t.run_due() + t.miss(report, 3) + t.advance(hours=24) + t.advance(timedelta(days=1))
     last: Run = t.turns(collector, 3)
 
 export.trigger(user_id="3")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -6,16 +6,17 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from onduty.election.file import FileElection
+from onduty.election.file import FileElection, at_once
 from onduty.process import this_process
 
 
 def candidate(path: Path) -> FileElection:
-    return FileElection(path, this_process(), lambda fd: None, lambda fd: True)
+    return FileElection(path, this_process(), lambda fd: None, lambda fd: True, at_once)
 
 
 @pytest.fixture
@@ -112,7 +113,7 @@ def test_a_newcomer_that_had_to_make_the_file_says_so(lock: Path) -> None:
 
 def test_a_closed_descriptor_is_noticed_and_its_number_left_alone(lock: Path, tmp_path: Path) -> None:
     """It may be another file by now."""
-    holder = FileElection(lock, this_process(), lambda fd: None, lambda fd: False)
+    holder = FileElection(lock, this_process(), lambda fd: None, lambda fd: False, at_once)
     holder.campaign()
     descriptor = holder._fd
     assert descriptor is not None
@@ -131,10 +132,11 @@ def test_a_closed_descriptor_is_noticed_and_its_number_left_alone(lock: Path, tm
 
 HOLD = """
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from onduty.election.file import FileElection
+from onduty.election.file import FileElection, at_once
 from onduty.process import this_process
-lock = FileElection(Path(sys.argv[1]), this_process(), lambda fd: None, lambda fd: True)
+lock = FileElection(Path(sys.argv[1]), this_process(), lambda fd: None, lambda fd: True, at_once)
 print(lock.campaign(), flush=True)
 lock.began(5, 0)
 if sys.argv[2] == "fork":
@@ -184,3 +186,24 @@ def test_who_inherited_a_dead_holder_s_lock_can_be_named(lock: Path) -> None:
         assert last.process.pid == holder.pid
         assert holder.stdin is not None
         holder.stdin.close()
+
+
+def test_a_leader_that_moves_its_reservation_waits_for_the_disk_elsewhere(lock: Path) -> None:
+    """In a gevent worker nobody waits for a slow disk every half minute. A take-over does not wait for a thread."""
+    elsewhere: list[int] = []
+
+    def offload(call: Callable[[int], None], fd: int) -> None:
+        elsewhere.append(fd)
+        call(fd)
+
+    leader = FileElection(lock, this_process(), lambda fd: None, lambda fd: True, offload)
+    leader.campaign()
+    leader.began(41, 7)
+    assert elsewhere == []
+
+    leader.reserve(1000, False, 0)
+
+    assert len(elsewhere) == 1
+    told = candidate(lock).last()
+    assert told is not None
+    assert told.reserved_until == 1000

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from onduty._runtime.sentry import HEIRS_AFTER, Sentry
-from onduty.election.file import FileElection
+from onduty.election.file import FileElection, at_once
 from onduty.events import Events, LockHeldByOthers
 from onduty.process import ProcessId, this_process
 from onduty.testing.clock import ManualClock
@@ -18,9 +18,9 @@ from onduty.testing.clock import ManualClock
 DIES = """
 import sys
 from pathlib import Path
-from onduty.election.file import FileElection
+from onduty.election.file import FileElection, at_once
 from onduty.process import this_process
-lock = FileElection(Path(sys.argv[1]), this_process(), lambda fd: None, lambda fd: True)
+lock = FileElection(Path(sys.argv[1]), this_process(), lambda fd: None, lambda fd: True, at_once)
 lock.campaign()
 lock.began(5, 0)
 print(lock.last().process.pid)
@@ -28,7 +28,7 @@ print(lock.last().process.pid)
 
 
 def candidate(lock: Path, me: ProcessId) -> FileElection:
-    return FileElection(lock, me, lambda fd: None, lambda fd: True)
+    return FileElection(lock, me, lambda fd: None, lambda fd: True, at_once)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from onduty._runtime import policy
 from onduty._runtime.hub import Hub
 from onduty._runtime.sentry import Sentry
 from onduty._runtime.standby import Standby
-from onduty.election.file import FileElection
+from onduty.election.file import FileElection, at_once
 from onduty.events import Events
 from onduty.process import this_process
 from onduty.testing.clock import ManualClock
@@ -27,7 +27,7 @@ class Worker:
         self.clock = clock
         self.selector = selectors.DefaultSelector()
         self.stays = True
-        election = FileElection(folder / "lock", this_process(), lambda fd: None, lambda fd: True)
+        election = FileElection(folder / "lock", this_process(), lambda fd: None, lambda fd: True, at_once)
         self.sentry = Sentry("shop", clock, Events(), election, kill_frozen=False)
         self.standby = Standby(folder, self.selector, self.sentry, lambda: self.stays)
 

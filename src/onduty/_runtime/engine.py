@@ -67,7 +67,7 @@ class Engine:
         load_for_duty: Callable[[], None],
         open_journal: Callable[[Path, Offload], Journal],
         open_scratch: Callable[[], Journal],
-        open_election: Callable[[Path, ProcessId], Election],
+        open_election: Callable[[Path, ProcessId, Offload], Election],
         scope: Callable[[], Scope] | None,
         is_test: Callable[[], bool],
     ) -> None:
@@ -169,7 +169,7 @@ class Engine:
             app=self.settings.name,
             folder=self.folder,
             me=me,
-            election=self._open_election(self.folder, me),
+            election=self._open_election(self.folder, me, make_offload()),
             journal=journal,
             clock=self._clock,
             events=self.events,

@@ -25,6 +25,9 @@ from onduty.election import Tenure
 from onduty.errors import StoreUnavailable
 from onduty.process import ProcessId
 
+Offload = Callable[[Callable[[int], None], int], None]
+"""Makes a call that waits for the disk where it holds nobody up."""
+
 _SIZE = 1024
 _WHO_LOCKED = r"(?m)^lock:.*\bFLOCK\s+\S+\s+\S+\s+(-?\d+)"
 _OPEN = os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
@@ -34,14 +37,22 @@ class FileElection:
     """One process's candidacy for the lock ``path``.
 
     ``guard`` is told each descriptor we open, so that forked children let go of it. ``release`` is told each one we are
-    about to close, and answers whether the number still is ours.
+    about to close, and answers whether the number still is ours. ``offload`` waits for the disk while we lead.
     """
 
-    def __init__(self, path: Path, me: ProcessId, guard: Callable[[int], None], release: Callable[[int], bool]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        me: ProcessId,
+        guard: Callable[[int], None],
+        release: Callable[[int], bool],
+        offload: Offload,
+    ) -> None:
         self._path = path
         self._me = me
         self._guard = guard
         self._release = release
+        self._offload = offload
         self._fd: int | None = None
         self._identity = (0, 0)
         self._held = False
@@ -78,11 +89,10 @@ class FileElection:
 
     def began(self, term: int, since: int, until: int = 0, gap: bool = False, row: int = 0) -> None:
         self._term, self._since = term, since
-        self.reserve(until, gap, row)
+        self._reserve(until, gap, row, at_once)  # a take-over does not wait for another thread
 
     def reserve(self, until: int, gap: bool, row: int) -> None:
-        self._reserved_until, self._gap, self._row = until, gap, row
-        self._write(clean=False)
+        self._reserve(until, gap, row, self._offload)
 
     def still_mine(self) -> bool:
         if not self._held or self._fd is None:
@@ -99,7 +109,7 @@ class FileElection:
             self._reserved_until = min(self._reserved_until, until)
         if self._held and self._term and self.still_mine():
             try:
-                self._write(clean=True)
+                self._write(clean=True, offload=at_once)
             except StoreUnavailable:
                 pass  # it only costs the next leader a look at whether we live
         self._close()
@@ -172,7 +182,11 @@ class FileElection:
         mine = os.fstat(self._fd)
         return (named.st_dev, named.st_ino) == (mine.st_dev, mine.st_ino)
 
-    def _write(self, *, clean: bool) -> None:
+    def _reserve(self, until: int, gap: bool, row: int, offload: Offload) -> None:
+        self._reserved_until, self._gap, self._row = until, gap, row
+        self._write(clean=False, offload=offload)
+
+    def _write(self, *, clean: bool, offload: Offload) -> None:
         if self._fd is None:
             raise StoreUnavailable(f"the lock {self._path} is not held: its record is not ours to write")
         record = Tenure(self._me, self._term, self._since, clean, self._reserved_until, self._gap, self._row)
@@ -181,10 +195,19 @@ class FileElection:
         try:
             os.pwrite(self._fd, text.ljust(_SIZE - 1) + b"\n", 0)
             if not clean:
-                # The term must not go backwards after a power cut; the flag may.
-                os.fdatasync(self._fd) if hasattr(os, "fdatasync") else os.fsync(self._fd)
+                # The term must not go backwards after a power cut; the flag may. Only this is offloaded: should we let
+                # go meanwhile, it finds another file under this number and does it no harm.
+                offload(_wait_for_disk, self._fd)
         except OSError as error:
             raise StoreUnavailable(f"the lock {self._path} can't be written: {error}") from error
+
+
+def at_once(call: Callable[[int], None], fd: int) -> None:
+    call(fd)
+
+
+def _wait_for_disk(fd: int) -> None:
+    os.fdatasync(fd) if hasattr(os, "fdatasync") else os.fsync(fd)
 
 
 def _parse(text: bytes) -> Tenure | None:

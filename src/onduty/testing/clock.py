@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
 from onduty.clock import SECOND, Wakeup, to_micros
@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     import asyncio
 
 _START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+
+
+def micros_of(seconds: float | timedelta, minutes: float, hours: float) -> int:
+    """How long all of it is together, in microseconds."""
+    if isinstance(seconds, timedelta):
+        seconds = seconds.total_seconds()
+    return round((seconds + 60 * minutes + 3600 * hours) * SECOND)
 
 
 @dataclass(eq=False)
@@ -97,13 +104,13 @@ class ManualClock:
                 self._sleepers.remove(sleeper)
                 self._changed.notify_all()
 
-    def advance(self, seconds: float = 0.0, *, minutes: float = 0.0, hours: float = 0.0) -> None:
-        """Let time pass, in one leap; return when the waits that came due have ended.
+    def advance(self, seconds: float | timedelta = 0.0, *, minutes: float = 0.0, hours: float = 0.0) -> None:
+        """Let time pass, in one leap, so many seconds or a ``timedelta``; return when the waits that came due ended.
 
         Raises:
             ValueError: Time would go back, which only the wall clock can do: see :meth:`step`.
         """
-        micros = round((seconds + 60 * minutes + 3600 * hours) * SECOND)
+        micros = micros_of(seconds, minutes, hours)
         if micros < 0:
             raise ValueError(f"can't advance by {micros / SECOND} s: to set the wall clock back, use step()")
         with self._changed:

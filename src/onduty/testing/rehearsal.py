@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from onduty._runtime.desk import SERVICE_BACKOFF
@@ -30,7 +30,7 @@ from onduty.errors import AppError, StoreFull, StoreUnavailable
 from onduty.journal import RunRecord
 from onduty.run import Run
 from onduty.tasks import Declared, Service, Task
-from onduty.testing.clock import ManualClock
+from onduty.testing.clock import ManualClock, micros_of
 from onduty.testing.play import Play
 
 
@@ -78,7 +78,7 @@ class Rehearsal:
 
     def advance(
         self,
-        seconds: float = 0.0,
+        seconds: float | timedelta = 0.0,
         *,
         minutes: float = 0.0,
         hours: float = 0.0,
@@ -89,7 +89,7 @@ class Rehearsal:
 
         ``until``: an instant, such as ``task.next_slot()``. Raises ``ValueError`` if it has passed.
         """
-        micros = round((seconds + 60 * minutes + 3600 * hours) * SECOND)
+        micros = micros_of(seconds, minutes, hours)
         if until is not None:
             micros += to_micros(until) - self.clock.now()
         if micros < 0:
