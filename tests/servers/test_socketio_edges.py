@@ -58,7 +58,7 @@ def test_encrypted_connections_are_served_by_their_owners_too(tmp_path: Path, ki
         many.received("after", 1)
 
 
-@pytest.mark.parametrize("kind", ["gthread", "gevent", "asgi", "uvicorn_worker.UvicornWorker"])
+@pytest.mark.parametrize("kind", ["gthread", "gevent"])
 def test_workers_that_are_recycled_lose_no_client_for_good(tmp_path: Path, kind: str) -> None:
     """``--max-requests`` under load: workers come and go, and at the end everybody is there and gets an emit."""
     over = threading.Event()
