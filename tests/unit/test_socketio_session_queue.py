@@ -46,7 +46,7 @@ def test_whoever_joins_goes_on_when_the_last_one_was_taken(eio: Any) -> None:
 
     queue.get()
     queue.task_done()
-    assert all(one.is_alive() for one in joined)
+    assert not any(one.is_set() for one in queue._joined)
 
     queue.get()
     queue.task_done()
