@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.processes import REPOSITORY, free_port, start
-from support.sio_site import TLS, Clients, Session, SioSite, clients, foreign, site
+from support.sio_site import ASYNCIO, TLS, Clients, Session, SioSite, clients, foreign, site
 from support.waiting import eventually
 
 POLLING = {"transports": ["polling"]}
@@ -58,7 +58,7 @@ def test_encrypted_connections_are_served_by_their_owners_too(tmp_path: Path, ki
         many.received("after", 1)
 
 
-@pytest.mark.parametrize("kind", ["gthread", "gevent"])
+@pytest.mark.parametrize("kind", ["gthread", "gevent", *ASYNCIO])
 def test_workers_that_are_recycled_lose_no_client_for_good(tmp_path: Path, kind: str) -> None:
     """``--max-requests`` under load: workers come and go, and at the end everybody is there and gets an emit."""
     over = threading.Event()

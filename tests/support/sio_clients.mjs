@@ -21,7 +21,10 @@ class Client {
       this.upgraded = engine.transport.name === "websocket";
       engine.on("upgrade", () => (this.upgraded = true));
     });
-    this.socket.on("disconnect", (reason) => this.drops.push(reason));
+    this.socket.on("disconnect", (reason) => {
+      this.drops.push(reason);
+      this.upgraded = false;
+    });
     this.socket.on("connect_error", () => (this.errors += 1));
     this.socket.onAny((event, ...args) => this.receive(event, args));
   }

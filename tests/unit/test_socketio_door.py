@@ -88,7 +88,13 @@ def serve(request: pytest.FixtureRequest, folder: Path, said: list[str]) -> Iter
     def start() -> str:
         ids = Ids(lambda: "x")
         place: Any = Place(
-            Seat(folder, ids.token, lambda *_: None, said.append), None, ids, Lines(folder), dict, lambda: None
+            Seat(folder, ids.token, lambda *_: None, said.append),
+            None,
+            ids,
+            Lines(folder),
+            dict,
+            lambda: None,
+            lambda _: None,
         )
         ends.append(_threaded(place) if loop is None else _looped(place, loop))
         return ids.token

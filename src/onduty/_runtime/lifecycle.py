@@ -66,6 +66,7 @@ class Lifecycle:
         self._state = state
         self._why = ""
         self._signs: list[Callable[[], str | None]] = []
+        self._midway: list[Callable[[], bool]] = []
         self._started: list[Crew] = []
         self.server = ""
         self.workers: int | None = None
@@ -151,6 +152,14 @@ class Lifecycle:
                 if why:
                     self.leaving(why)
                     return
+
+    def add_midway(self, is_midway: Callable[[], bool]) -> None:
+        """``is_midway()``: whether a connection of this process is in a short moment in which it must not be closed."""
+        self._midway.append(is_midway)
+
+    def is_midway(self) -> bool:
+        """Asked by a server that is about to close its connections; it need not wait for long."""
+        return any(is_midway() for is_midway in self._midway)
 
     def forked(self) -> None:
         """Called in a forked child, before anything else of ours runs there."""

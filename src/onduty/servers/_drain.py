@@ -12,11 +12,17 @@ from typing import Any
 
 from onduty._runtime.lifecycle import Lifecycle
 
+_A_MOMENT = 1.0
+"""Seconds: a WebSocket that has been accepted takes a round trip or two until it may be closed."""
+_STEP = 0.01
+
 
 async def stop_beside(
     life: Lifecycle, why: str, server: Any, shutdown: Callable[[], Awaitable[None]], in_haste: Callable[[], bool]
 ) -> None:
-    """Await the server's own ``shutdown()`` and our stop, both begun now; neither waits for the other to begin.
+    """Await the server's own ``shutdown()`` and our stop, both begun now.
+
+    It begins a moment later where connections are midway: uvicorn closes all WebSockets at once.
 
     ``server.lifespan`` is the server's lifespan, ``None`` where the app has none: its shutdown comes after our stop.
     ``in_haste()``: whether the server was told not to wait, for instance by a second Ctrl-C; then we don't either.
@@ -28,7 +34,13 @@ async def stop_beside(
 
     async def stopped() -> None:
         while stopping.is_alive() and not in_haste():  # noqa: ASYNC110 - haste is an attribute, and sets no event
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(_STEP)
+
+    async def none_is_midway() -> None:
+        steps = round(_A_MOMENT / _STEP)
+        while steps and life.is_midway() and not in_haste():
+            await asyncio.sleep(_STEP)
+            steps -= 1
 
     lifespan = getattr(server, "lifespan", None)
     if lifespan is not None:
@@ -39,5 +51,6 @@ async def stop_beside(
             await close_lifespan()
 
         lifespan.shutdown = close_lifespan_last
+    await none_is_midway()
     await shutdown()
     await stopped()

@@ -23,7 +23,8 @@ class Place:
     """The worker a half is put into.
 
     ``about`` tells of this worker, and ``look`` is to be called twice a second: nothing else in a worker that is not on
-    duty would notice that it is to leave.
+    duty would notice that it is to leave. ``midway`` takes a question that a server which is to close all connections
+    asks first: whether there is one that should not be closed in this moment.
     """
 
     seat: Seat
@@ -32,6 +33,7 @@ class Place:
     lines: Lines
     about: Callable[[], dict[str, Any]]
     look: Callable[[], None]
+    midway: Callable[[Callable[[], bool]], None]
 
 
 class Traffic(Protocol):

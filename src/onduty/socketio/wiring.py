@@ -107,7 +107,7 @@ class SocketCrew:
         waits_in_threads = not is_patched() and not server.is_asyncio_based()
         self._lines = lines = Lines(self._folder, PATIENCE if waits_in_threads else PATIENCE_OF_A_LOOP)
         seat = Seat(self._folder, ids.token, self._dropped, self._hindered)
-        place = Place(seat, server, ids, lines, self._about, self._life.look)
+        place = Place(seat, server, ids, lines, self._about, self._life.look, self._life.add_midway)
         self._half = _half_for(place, self._life.loop())
 
     def _make_folder(self) -> None:

@@ -10,11 +10,12 @@ from onduty.socketio.asgi.bus import AsyncBus
 from onduty.socketio.asgi.counter import Asgi, Counter, Receive, Scope, Send
 from onduty.socketio.asgi.routing import Router
 from onduty.socketio.asgi.streams import Streams
+from onduty.socketio.asgi.upgrades import Upgrades
 from onduty.socketio.half import Half, Place
 from onduty.socketio.route import sid_of_scope
 
 
-def _seeing_to_it(eio: Any, serve: Asgi) -> Asgi:
+def _seeing_to_it(eio: Any, upgrades: Upgrades, serve: Asgi) -> Asgi:
     """Nobody waits for what does not come any more, which engine.io (4.15) leaves undone on asyncio.
 
     Cut off amid its upgrade, a session would wait for it for ever and answer polls with nothing. Closed by its client,
@@ -22,11 +23,16 @@ def _seeing_to_it(eio: Any, serve: Asgi) -> Asgi:
     """
 
     async def serve_and_see(scope: Scope, receive: Receive, send: Send) -> None:
+        is_websocket = scope["type"] == "websocket"
+        if is_websocket and upgrades.is_over:
+            await send({"type": "websocket.close"})
+            return
         session = eio.sockets.get(sid_of_scope(scope))
         try:
-            await serve(scope, receive, send)
+            with upgrades.followed(receive, send) as (receive_and_note, send_and_note):
+                await serve(scope, receive_and_note, send_and_note)
         finally:
-            if session is not None and scope["type"] == "websocket" and not session.upgraded:
+            if session is not None and is_websocket and not session.upgraded:
                 session.upgrading = False
             if session is not None and session.closed:
                 session.queue.put_nowait(None)
@@ -45,9 +51,11 @@ class OnLoop(Half):
         self._server = server = place.server
         self._tasks = Tasks(loop)
         eio = server.eio
-        serve = _seeing_to_it(eio, eio.handle_request)
+        upgrades = Upgrades()
+        serve = _seeing_to_it(eio, upgrades, eio.handle_request)
         self._streams = Streams(place.seat.folder)
-        self.router = Router(self._streams, place.ids, eio, serve)
+        self.router = Router(self._streams, place.ids, eio, upgrades, serve)
+        place.midway(upgrades.is_midway)
         self._counter = Counter(place, serve, self._wake)
         self._counter.start(self._tasks)
         eio.handle_request = self.router

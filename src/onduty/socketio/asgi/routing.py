@@ -24,6 +24,7 @@ from onduty.socketio.asgi.body import beginning_with, with_known_length
 from onduty.socketio.asgi.counter import Asgi, Message, Receive, Scope, Send
 from onduty.socketio.asgi.relay import Relay
 from onduty.socketio.asgi.streams import Streams
+from onduty.socketio.asgi.upgrades import Upgrades
 from onduty.socketio.ids import Ids
 from onduty.socketio.route import Route, Way, route_scope
 
@@ -40,10 +41,11 @@ class Router:
     WebSockets closed, and its own polling sessions ended as they would be in a moment.
     """
 
-    def __init__(self, streams: Streams, ids: Ids, eio: Any, serve: Asgi) -> None:
+    def __init__(self, streams: Streams, ids: Ids, eio: Any, upgrades: Upgrades, serve: Asgi) -> None:
         self._streams = streams
         self._ids = ids
         self._eio = eio
+        self._upgrades = upgrades
         self._serve = serve
         self._home = os.getpid()
         self._leaving = False
@@ -77,7 +79,7 @@ class Router:
     def leave(self, tasks: Tasks) -> None:
         """Returns at once. Called on the loop."""
         if not self._leaving:
-            self._leaving = True
+            self._leaving = self._upgrades.is_over = True
             tasks.submit(self._say_farewell(tasks))
 
     async def _say_farewell(self, tasks: Tasks) -> None:
@@ -111,6 +113,8 @@ class Router:
     async def _relay(self, scope: Scope, first: Message, receive: Receive, send: Send, where: Route) -> bool:
         """Whether the client has its answer, or does not wait for one any more."""
         is_websocket = scope["type"] == "websocket"
+        if is_websocket and self._upgrades.is_over:
+            return False
         self.handed_over += is_websocket
         self.forwarded += not is_websocket
         try:
@@ -118,16 +122,17 @@ class Router:
             stream = await self._streams.reach(where.owner, request)
         except _UNREACHABLE:
             return False
-        relay = Relay(stream, receive, send)
-        self._relays[relay] = scope, where
-        try:
-            await relay.run(None if is_websocket else self._eio.ping_interval + self._eio.ping_timeout + 10)
-        finally:
-            del self._relays[relay]
-            if relay.is_over and not is_websocket:
-                self._streams.pool.keep(where.owner, stream)
-            else:
-                stream.close()
+        with self._upgrades.followed(receive, send) as (receive_and_note, send_and_note):
+            relay = Relay(stream, receive_and_note, send_and_note)
+            self._relays[relay] = scope, where
+            try:
+                await relay.run(None if is_websocket else self._eio.ping_interval + self._eio.ping_timeout + 10)
+            finally:
+                del self._relays[relay]
+                if relay.is_over and not is_websocket:
+                    self._streams.pool.keep(where.owner, stream)
+                else:
+                    stream.close()
         if relay.is_over or relay.client_is_gone:
             return True
         if relay.is_answered and is_websocket:

@@ -1,0 +1,107 @@
+"""A client between polling and its WebSocket: in a worker that leaves nobody gets there; who is there may finish."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from onduty._runtime.lifecycle import Lifecycle
+from onduty.servers import _drain
+from onduty.servers._drain import stop_beside
+from onduty.socketio.asgi.upgrades import Upgrades
+
+PROBED = {"type": "websocket.send", "bytes": None, "text": "3probe"}
+UPGRADE = {"type": "websocket.receive", "text": "5"}
+
+
+async def hear(message: dict[str, Any]) -> dict[str, Any]:
+    return message
+
+
+async def say(_: Any) -> None:
+    pass
+
+
+def test_a_client_is_midway_from_the_answer_to_its_probe_until_its_next_word() -> None:
+    """Also where that word is that it has gone."""
+
+    async def run(word: dict[str, Any]) -> list[bool]:
+        upgrades = Upgrades()
+        with upgrades.followed(lambda: hear(word), say) as (receive, send):
+            found = [upgrades.is_midway()]
+            await send({"type": "websocket.accept"})
+            found.append(upgrades.is_midway())
+            await send(PROBED)
+            found.append(upgrades.is_midway())
+            assert await receive() == word
+            return [*found, upgrades.is_midway()]
+
+    for word in (UPGRADE, {"type": "websocket.disconnect", "code": 1006}):
+        assert asyncio.run(run(word)) == [False, False, True, False]
+
+
+def test_each_websocket_is_midway_by_itself_and_not_beyond_its_end() -> None:
+    async def run() -> list[bool]:
+        upgrades = Upgrades()
+        with upgrades.followed(lambda: hear(UPGRADE), say) as (_, send):
+            with upgrades.followed(lambda: hear(UPGRADE), say) as (receive, other_send):
+                await send(PROBED)
+                await other_send(PROBED)
+                await receive()
+                found = [upgrades.is_midway()]
+            found.append(upgrades.is_midway())
+        return [*found, upgrades.is_midway()]
+
+    assert asyncio.run(run()) == [True, True, False]
+
+
+class Server:
+    """As much of one as ``stop_beside`` knows."""
+
+    lifespan = None
+    in_haste = False
+
+    def __init__(self) -> None:
+        self.life = Lifecycle()
+        self.life.add_midway(lambda: self.midway)
+        self.midway = True
+        self.closed_while_midway: bool | None = None
+
+    async def shutdown(self) -> None:
+        self.closed_while_midway = self.midway
+
+    def stop(self) -> None:
+        asyncio.run(asyncio.wait_for(self._stop(), 20))
+
+    async def _stop(self) -> None:
+        asyncio.get_running_loop().call_later(0.1, setattr, self, "midway", False)
+        await stop_beside(self.life, "a test", self, self.shutdown, lambda: self.in_haste)
+
+
+def test_connections_are_closed_when_none_is_midway() -> None:
+    server = Server()
+
+    server.stop()
+
+    assert server.closed_while_midway is False
+
+
+def test_whoever_takes_longer_than_a_moment_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client may have stopped in the middle, for good."""
+    monkeypatch.setattr(_drain, "_A_MOMENT", 0.05)
+    server = Server()
+
+    server.stop()
+
+    assert server.closed_while_midway is True
+
+
+def test_a_server_in_haste_waits_for_nobody() -> None:
+    server = Server()
+    server.in_haste = True
+
+    server.stop()
+
+    assert server.closed_while_midway is True
