@@ -23,19 +23,11 @@ from onduty.election import Leader
 from onduty.errors import AppError, ConfigError, DeclarationError
 from onduty.installation import engines_of_current_app, installation_of
 from onduty.listeners import logging as sentences
+from onduty.options import Where, checked, seconds
+from onduty.registry import Registry
 from onduty.run import Run
 from onduty.schedules import Schedule
-from onduty.tasks import (
-    ContextTask,
-    Declared,
-    PlainTask,
-    Registry,
-    Service,
-    Task,
-    Where,
-    checked,
-    seconds,
-)
+from onduty.tasks import ContextTask, Declared, PlainTask, Service, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")

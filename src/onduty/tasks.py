@@ -1,17 +1,17 @@
-"""What a user declares: tasks and services, their options, and the registry behind the decorators.
+"""What a user declares: tasks and services.
 
 Declaring is cheap and touches nothing: no thread, no file, no clock. Whatever can be refused is refused here.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, ParamSpec, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
 
 from onduty.calls import Call
-from onduty.errors import AlreadyStarted, ArgumentError, DeclarationError, DuplicateTask, UnknownTask
+from onduty.errors import ArgumentError, DeclarationError
+from onduty.options import Options, printable
 from onduty.schedules import Schedule
 
 if TYPE_CHECKING:
@@ -21,73 +21,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
-
-Missed = Literal["once", "skip", "all"]
-Overlap = Literal["skip", "queue", "cancel"]
-Where = Literal["leader", "every_worker"]
-
-
-class Options(NamedTuple):
-    """How a task behaves beside its schedule; durations in seconds. The table in the docs is the meaning.
-
-    Made by :func:`checked`, unless the values are known to be right.
-    """
-
-    missed: Missed = "once"
-    missed_window: float = 24 * 3600.0
-    overlap: Overlap | None = None
-    concurrency: int = 1
-    timeout: float | None = None
-    retries: int = 0
-    backoff: float = 1.0
-    jitter: float = 0.0
-    on: Where = "leader"
-    retry_lost: bool = False
-    was: str | None = None
-
-
-def checked(given: dict[str, Any]) -> Options:
-    """Options from what a user wrote.
-
-    Raises:
-        DeclarationError: No such option, or a value that makes no sense.
-    """
-    if unknown := [name for name in given if name not in Options._fields]:
-        raise DeclarationError(f"{unknown[0]}= is not an option here{_meant(unknown[0])}")
-    said = Options(**given)
-    _one_of("missed", said.missed, get_args(Missed))
-    _one_of("on", said.on, get_args(Where))
-    if said.overlap is not None:
-        _one_of("overlap", said.overlap, get_args(Overlap))
-    if not isinstance(said.retry_lost, bool):
-        raise DeclarationError(f"retry_lost={said.retry_lost!r} must be True or False")
-    if said.was is not None:
-        _name("was", said.was)
-    _whole("concurrency", said.concurrency, least=1)
-    _whole("retries", said.retries, least=0)
-    return said._replace(
-        missed_window=seconds("missed_window", said.missed_window),
-        timeout=None if said.timeout is None else seconds("timeout", said.timeout, zero=False),
-        backoff=seconds("backoff", said.backoff),
-        jitter=seconds("jitter", said.jitter),
-    )
-
-
-def _meant(wrong: str) -> str:
-    import difflib
-
-    elsewhere = {"timezone": "cron", "offset": "every", "key": "once"}
-    elsewhere |= dict.fromkeys(("seconds", "minutes", "hours"), "every")
-    if wrong in elsewhere:
-        return f": it goes with {elsewhere[wrong]} only"
-    known = [*Options._fields, "name", *elsewhere]
-    alike = {"tz": ["timezone"], "retry": ["retries"], "days": ["hours"]}.get(wrong) or difflib.get_close_matches(
-        wrong, known, n=1
-    )
-    if alike:
-        return f"; did you mean {alike[0]}=?"
-    return f"; options are name, {', '.join(Options._fields)}; timezone of cron, offset of every"
-
 
 if TYPE_CHECKING:
 
@@ -257,7 +190,7 @@ class Task(Declared, Generic[P, R_co]):
         """
         from onduty.schedules.spec import to_spec
 
-        _name("key", key)
+        printable("key", key)
         self._refuse_local("schedule")
         if kwargs is not None and not isinstance(kwargs, dict):
             raise ArgumentError(f"schedule(kwargs={kwargs!r}): give the arguments by name, such as {{'user_id': 3}}")
@@ -313,72 +246,6 @@ class ContextTask(Task[P, R_co]):
         return result
 
 
-class Registry:
-    """Every declaration of one ``OnDuty``, by name, in order; closed when the worker is ready."""
-
-    def __init__(self) -> None:
-        self._declared: dict[str, Declared] = {}
-        self._closed = False
-
-    def add(self, declared: Declared) -> None:
-        if self._closed:
-            raise AlreadyStarted(
-                f"{declared.name} is declared after the worker became ready, when its background work had begun; "
-                "declare it at import time or in the app factory"
-            )
-        known = self._declared.get(declared.name)
-        function: object = declared.call.function
-        if known is not None and function is known:
-            raise DuplicateTask(
-                f"{declared.name} is a task already, by the decorator below this one: one decorator is enough, and "
-                "every task can be triggered"
-            )
-        if known is not None:
-            module = getattr(declared.call.function, "__module__", "app").rpartition(".")[2]
-            raise DuplicateTask(
-                f'there is a task named {declared.name} already; give one of them name="{module}.{declared.name}"'
-            )
-        was = declared.chosen.was
-        if was is not None and was in (declared.name, *(one.chosen.was for one in self._declared.values())):
-            raise DeclarationError(
-                f"{declared.name} can't have been {was!r}: that is its own name, or another task was that one;"
-                " was= is the name that this function had before, and no other"
-            )
-        self._declared[declared.name] = declared
-
-    def close(self) -> None:
-        self._closed = True
-
-    def get(self, name: str) -> Declared:
-        if name not in self._declared:
-            known = ", ".join(self._declared) or "none is"
-            raise UnknownTask(f"no task named {name!r} is declared here; declared: {known}")
-        return self._declared[name]
-
-    def find(self, name: str) -> Declared | None:
-        return self._declared.get(name)
-
-    def __iter__(self) -> Iterator[Declared]:
-        return iter(list(self._declared.values()))
-
-    def __len__(self) -> int:
-        return len(self._declared)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._declared
-
-
-def seconds(name: str, value: float | timedelta, *, zero: bool = True) -> float:
-    """A duration given as number or ``timedelta``, in seconds; refuses what is not a sensible one."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise DeclarationError(f"{name}={value!r} is not a duration; give seconds or a timedelta")
-    if value < 0 or (value == 0 and not zero):
-        raise DeclarationError(f"{name}={value!r} must be {'zero or more' if zero else 'more than zero'} seconds")
-    return float(value)
-
-
 def _no_arguments(declared: Declared) -> None:
     if declared.call.needs:
         missing = ", ".join(declared.call.needs)
@@ -393,25 +260,9 @@ def _name_of(function: Callable[..., Any], name: str | None) -> str:
         name = getattr(function, "__name__", "")
         if not name.isidentifier():
             raise DeclarationError(f'{function!r} has no name of its own; give name="..."')
-    return _name("name", name)
-
-
-def _name(what: str, name: object) -> str:
-    if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable():
-        raise DeclarationError(f"{what}={name!r} must be printable text of at most 200 characters")
-    return name
+    return printable("name", name)
 
 
 def _is_text(key: object) -> bool:
     """Some, and such as any store takes: what came from a file name may hold halves of characters."""
     return isinstance(key, str) and key != "" and key.encode(errors="replace").decode() == key
-
-
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise DeclarationError(f"{name}={value!r} must be one of {', '.join(map(repr, allowed))}")
-
-
-def _whole(name: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise DeclarationError(f"{name}={value!r} must be a whole number of at least {least}")

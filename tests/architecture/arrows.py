@@ -25,7 +25,7 @@ def row(*may: str, lazily: tuple[str, ...] = ()) -> Row:
 
 
 FACTS = (".errors", ".events", ".clock", ".process", ".calls", ".schedules")
-DECLARATIONS = (".config", ".context", ".run", ".tasks")
+DECLARATIONS = (".config", ".context", ".options", ".tasks", ".registry", ".run")
 PORTS = (".election", ".journal", ".journal.entries")
 PLAIN_DATA = (*FACTS, ".folder", *DECLARATIONS, *PORTS)
 
@@ -42,7 +42,9 @@ TABLE: dict[str, Row] = {
     ".config": row(*FACTS, ".schedules.*"),
     # a user's test asks the front door's name for a context, and only then the kit is loaded
     ".context": row(*FACTS, lazily=(".testing.by_hand",)),
-    ".tasks": row(*FACTS, ".context", ".schedules.*"),
+    ".options": row(".errors"),
+    ".tasks": row(*FACTS, ".context", ".options", ".schedules.*"),
+    ".registry": row(".errors", ".tasks"),
     ".run": row(*FACTS, ".context", ".tasks", ".journal"),
     ".folder": row(".errors"),
     # ports, and what stands behind them

@@ -45,7 +45,7 @@ TROUBLE = """
     def broken():
         raise RuntimeError("on purpose")
 
-    duty._own[0]._local._desk.decide_due = broken
+    duty._own[0]._own.scheduler._planner.decide_due = broken
 """
 
 

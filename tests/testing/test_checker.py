@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from onduty import Context, OnDuty, Outcome
 from onduty.clock import SECOND, to_datetime
 from onduty.journal import RunRecord
+from onduty.options import Options
 from onduty.process import this_process
 from onduty.schedules import Schedule, Slots
 from onduty.schedules.cron import Cron
 from onduty.schedules.interval import Interval
-from onduty.tasks import Options
 from onduty.testing import ManualClock, Ran, check_facts, check_runs, use
 
 ME = this_process()

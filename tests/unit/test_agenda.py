@@ -7,11 +7,11 @@ import pytest
 from onduty._runtime.agenda import ALL_AT_MOST, Agenda, Opened, delay
 from onduty.clock import SECOND
 from onduty.journal import Mark
+from onduty.options import Options
 from onduty.schedules import Slots
 from onduty.schedules.cron import Cron
 from onduty.schedules.interval import Interval
 from onduty.schedules.once import At
-from onduty.tasks import Options
 
 NOW = 1_800_000_000 * SECOND
 TEN = Interval(10 * SECOND)

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from onduty.clock import SECOND
 from onduty.journal import Mark
+from onduty.options import Missed, Options
 from onduty.schedules import Schedule, Slots
-from onduty.tasks import Missed, Options
 
 ALL_AT_MOST = 100
 """How many missed slots ``missed="all"`` runs, the newest ones."""

@@ -1,4 +1,4 @@
-"""What others have asked for, brought from the journal to the desk.
+"""What others have asked for, brought from the journal to the desk and the planner.
 
 Requests (run this, cancel that) are taken in the order in which they were written, and leave the journal in the
 transaction that makes them runs. Pauses and dynamic schedules are levels: whatever they are now is how it shall be.
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from onduty import events as ev
 from onduty._runtime.desk import Desk
 from onduty._runtime.lanes import Lane, lane_name
+from onduty._runtime.planner import Planner
 from onduty._runtime.term import Term
 from onduty.clock import Clock
 from onduty.events import Events
@@ -28,6 +29,7 @@ class Controls:
         term: Term,
         lanes: dict[str, Lane],
         desk: Desk,
+        planner: Planner,
         clock: Clock,
         events: Events,
         lane_for: Callable[[Dynamic], Lane | None],
@@ -35,11 +37,12 @@ class Controls:
         self._term = term
         self._lanes = lanes
         self._desk = desk
+        self._planner = planner
         self._clock = clock
         self._events = events
         self._lane_for = lane_for
         self._revision: int | None = None  # that of the last look
-        self._levels: int | None = None  # that of what the desk knows of pauses and schedules
+        self._levels: int | None = None  # that of what the planner knows of pauses and schedules
         self._dynamic: dict[str, Dynamic] = {}
 
     def open(self, opening: Opening) -> None:
@@ -53,7 +56,7 @@ class Controls:
                 self._events.emit(ev.TaskPaused(self._clock.now(), self._term.app, lane.task, lane.key))
 
     def look(self) -> bool:
-        """Bring the desk in line, if anything was written since the last look. Raises ``StoreUnavailable``.
+        """Bring desk and planner in line, if anything was written since the last look. Raises ``StoreUnavailable``.
 
         ``True``: there is more to take than is taken at once; look again when these have become runs.
         """
@@ -90,7 +93,7 @@ class Controls:
             self._desk.cancel_all(request.task)
         else:
             self._desk.cancel(request.target)
-        self._desk.steps.append((Answered(request.id), "note", None))
+        self._desk.write(Answered(request.id))
 
     # Levels
 
@@ -103,10 +106,10 @@ class Controls:
             return
         facts = (self._clock.now(), self._term.app, lane.task, lane.key)
         if paused:
-            self._desk.pause(lane)
+            self._planner.pause(lane)
             self._events.emit(ev.TaskPaused(*facts))
         else:
-            self._desk.resume(lane)
+            self._planner.resume(lane)
             self._events.emit(ev.TaskResumed(*facts))
 
     def _adopt(self, dynamic: Dynamic) -> Lane | None:
@@ -123,7 +126,7 @@ class Controls:
         wanted = {lane_name(one.task, one.key): one for one in dynamics}
         for name in [name for name in self._dynamic if name not in wanted]:
             del self._dynamic[name]
-            self._desk.agenda.remove(name)
+            self._planner.agenda.remove(name)
             lane = self._lanes[name]
             lane.schedule = None
             if not lane.in_progress and not lane.waiting:
@@ -133,13 +136,13 @@ class Controls:
             return
         marks = self._term.journal.marks()
         for name, dynamic in changed.items():
-            mark = self._desk.agenda.remove(name)
+            mark = self._planner.agenda.remove(name)
             adopted = self._adopt(dynamic)
             if adopted is not None:
                 known = marks.get((dynamic.task, dynamic.key))
                 if mark is not None:
                     known = mark._replace(plan=known.plan if known else None)
-                self._desk.plan(adopted, known)
+                self._planner.plan(adopted, known)
 
 
 def _cancelled(requests: list[Request]) -> set[str]:

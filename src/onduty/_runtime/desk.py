@@ -13,7 +13,6 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 from onduty import events as ev
-from onduty._runtime.agenda import Agenda, Due
 from onduty._runtime.alarms import Alarms
 from onduty._runtime.execution import Execution
 from onduty._runtime.lanes import Lane
@@ -21,8 +20,8 @@ from onduty._runtime.runner import TIMED_OUT
 from onduty._runtime.term import Term
 from onduty.clock import SECOND, Clock
 from onduty.events import Events
-from onduty.journal import Mark, Outcome, RunRecord
-from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Era, Finish, Lost, Note, Passed, Seen
+from onduty.journal import Outcome, RunRecord
+from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Finish, Lost, Note, Passed
 from onduty.schedules import Slots
 
 if TYPE_CHECKING:
@@ -30,11 +29,6 @@ if TYPE_CHECKING:
 
 SERVICE_BACKOFF = 60.0
 """Seconds that a service waits at most before it is run again; the first time it is 1, then it doubles."""
-
-BATCH = 64
-"""Due tasks decided at once. The first of thousands shall begin before the last is written; and what a batch makes
-lives until it is written, so that a batch of 10,000 was measured to cost twice as much for each, in the garbage
-collector."""
 
 RETRY_LOST = 3
 """How often ``retry_lost`` runs again, beyond ``retries``, what its workers died of."""
@@ -45,13 +39,12 @@ ONCE_MORE = 1.0
 CANCELLED = "it was cancelled"
 REPLACED = "a newer run took its place"
 PAUSED = "it was paused"
-UNWRITTEN = "the leader before may have run it, and could not write it down"
 
 Step = tuple[Entry, Literal["start", "queue", "note"], "Execution | None"]
 
 
 class Desk:
-    """Holds the lanes, the agenda and the alarms of one term; ``steps`` is the batch in the making."""
+    """Holds the lanes and the alarms of one term; ``steps`` is the batch in the making."""
 
     def __init__(
         self,
@@ -71,26 +64,10 @@ class Desk:
         self._numbers = count(1)
         self._retrying: dict[str, tuple[Execution, Outcome, str | None]] = {}
         self._closed = False
-        self.agenda = Agenda()
         self.alarms = Alarms(clock)
         self.steps: list[Step] = []
 
     # What a term begins with
-
-    def plan(self, lane: Lane, mark: Mark | None) -> None:
-        """Put the lane on the agenda, unless it is paused; ``mark``: how far the journal knows it."""
-        lane.mark = mark
-        if lane.schedule is None:
-            return
-        if lane.paused:
-            self._tell_lost(lane)
-            return
-        options, now = lane.declared.chosen, self._clock.now()
-        opened = self.agenda.add(lane.name, lane.schedule, options, mark, now, self._lost_until(lane), lane.since)
-        if opened.era is not None:
-            self._note(Era(lane.task, opened.era, lane.key))
-        if opened.seen is not None:
-            self._note(Seen(lane.task, opened.seen, lane.key, str(lane.schedule)))
 
     def requeue(self, lane: Lane, record: RunRecord, log: str | None = None) -> None:
         """A run that an earlier term had accepted and not begun, or was to try again. ``log``: what it has said."""
@@ -112,7 +89,7 @@ class Desk:
         """
         options = lane.declared.chosen
         again = options.retry_lost and not lane.declared.is_service and record.attempt <= options.retries + RETRY_LOST
-        self._note(Lost(record.run_id, self._clock.now(), again))
+        self.write(Lost(record.run_id, self._clock.now(), again))
         if again:
             self._wait_first(lane, self._again(lane, record, log))
         elif record.once:
@@ -142,16 +119,21 @@ class Desk:
 
     # What comes up during it
 
-    def decide_due(self) -> None:
-        now = self._clock.now()
-        for name in self.agenda.set_back(now):
-            self._note(Era(self._lanes[name].task, now, self._lanes[name].key))
-        overdue = self.agenda.due(now, BATCH)
-        for due in overdue:
-            self._decide(due)
-        if len(overdue) < BATCH:
-            for due in self.agenda.soon(now, now + self._term.ahead, BATCH, self._is_idle):
-                self._decide(due)
+    def due(self, lane: Lane, slot: int, missed: Slots | None, early: float | None, *, catching_up: bool) -> None:
+        """``missed``: the slots that this run stands for. ``early``: seconds from now at which it may begin."""
+        run = self._execution(lane, slot, missed=missed)
+        if early is not None:
+            run.not_before_mono = self._clock.mono() + early
+        self._admit(lane, run, catching_up=catching_up)
+
+    def pass_over(self, lane: Lane, slots: Slots, outcome: Outcome, why: str | None = None) -> None:
+        """Account for slots that are not run."""
+        now, name = self._clock.now(), lane.task
+        self.write(Passed(self._new_id(), name, slots.first, slots.last, slots.count, outcome, now, lane.key, why))
+        if self._events.wants(ev.SlotsPassed):
+            self._events.emit(
+                ev.SlotsPassed(now, self._term.app, name, slots.first, slots.last, slots.count, outcome.value)
+            )
 
     def request(self, run: Execution) -> None:
         self._admit(self._lanes[run.lane], run)
@@ -178,36 +160,14 @@ class Desk:
         """The same for all runs of a task."""
         for lane in self._lanes.values():
             if lane.task == task:
-                for run in list(lane.running.values()):
-                    self._halt(run, CANCELLED)
+                self.halt_all(lane, CANCELLED)
                 while lane.waiting:
                     self._never_begin(lane.waiting.popleft())
 
-    def pause(self, lane: Lane) -> None:
-        """Nothing becomes due there any more; triggered runs are run all the same. A service is told to end."""
-        lane.paused = True
-        mark = self.agenda.remove(lane.name)
-        if mark is not None:
-            lane.mark = mark
-            self._tell_lost(lane)
-        if lane.declared.is_service:
-            for run in list(lane.running.values()):
-                self._halt(run, PAUSED)
-
-    def resume(self, lane: Lane) -> None:
-        """Go on from now; what would have been due meanwhile is written down as skipped."""
-        lane.paused = False
-        now, mark = self._clock.now(), lane.mark
-        # A schedule that was changed meanwhile begins now; it had no slots before.
-        is_known = mark is not None and mark.plan in {None, str(lane.schedule)}
-        if lane.schedule is not None and mark is not None and mark.slot is not None and is_known:
-            passed = lane.schedule.between(mark.slot, now)
-            if passed is not None:
-                self._pass(lane, passed, Outcome.SKIPPED, PAUSED)
-            mark = mark._replace(slot=max(mark.slot, now))
-        self.plan(lane, mark)
-        self.freed(lane)
-        self.run_once(lane)
+    def halt_all(self, lane: Lane, why: str) -> None:
+        """Tell what is in progress there to end."""
+        for run in list(lane.running.values()):
+            self._halt(run, why)
 
     def finished(self, run: Execution) -> None:
         """It has brought back its outcome: write it down, try it again, or, a service, start it anew."""
@@ -228,7 +188,7 @@ class Desk:
         elif failed and run.why not in (CANCELLED, REPLACED) and run.attempt <= run.declared.chosen.retries:
             retry_in = run.declared.chosen.backoff * _doubled(run.attempt - 1) * self._spread(0.8, 1.2)
             at = self._clock.now()
-            self._note(Again(run.run_id, run.attempt, at + round(retry_in * SECOND), at, run.error))
+            self.write(Again(run.run_id, run.attempt, at + round(retry_in * SECOND), at, run.error))
             self._retry_in(retry_in, lane, self._again(lane, run, run.log()), outcome, run.error)
         else:
             self._finish(run, outcome, run.error)
@@ -247,11 +207,15 @@ class Desk:
         steps, self.steps = self.steps, []
         return steps
 
+    def write(self, entry: Entry) -> None:
+        """With the next batch; nothing else is to be done for it."""
+        self.steps.append((entry, "note", None))
+
     def note(self, run: Execution) -> None:
         """Write down how far it is and what it has said, if that is news."""
         if run.is_noted:
             run.is_noted = False
-            self._note(Note(run.run_id, run.progress, run.text, run.log()))
+            self.write(Note(run.run_id, run.progress, run.text, run.log()))
 
     def refused(self, run: Execution) -> None:
         """Somebody else has run that slot, or closed that row: an answer, not an error."""
@@ -260,43 +224,18 @@ class Desk:
         if run in lane.waiting:
             lane.waiting.remove(run)
         if run.triggered and not run.once:
-            self._note(Answered(run.run_id))
-
-    def until_next(self, longest: float) -> float:
-        """Seconds until something is due, at most ``longest``."""
-        slot = self.agenda.next_at()
-        if slot is not None:
-            left, ahead = slot - self._clock.now(), self._term.ahead
-            # Nearer than that, what could be claimed ahead has been.
-            longest = min(longest, (left - ahead if left > ahead else left) / SECOND)
-        return max(self.alarms.until_next(longest), 0.0)
+            self.write(Answered(run.run_id))
 
     # One step each
-
-    def _decide(self, due: Due) -> None:
-        lane = self._lanes[due.name]
-        if due.decided is not None:
-            self._note(Era(lane.task, due.decided, lane.key))
-        if due.passed is not None:
-            self._pass(lane, due.passed, Outcome.MISSED)
-        if due.lost is not None:
-            self._pass(lane, due.lost, Outcome.LOST, UNWRITTEN)
-        for slot in due.run:
-            run = self._execution(lane, slot, missed=due.stands_for)
-            if due.at:
-                # No longer than that, should the clock be set back right now.
-                run.not_before_mono = self._clock.mono() + min(due.at - self._clock.now(), self._term.ahead) / SECOND
-            self._admit(lane, run, catching_up=len(due.run) > 1)
 
     def _admit(self, lane: Lane, run: Execution, *, catching_up: bool = False) -> None:
         verdict = lane.admit(triggered=run.triggered, catching_up=catching_up)
         if verdict == "skip":
             assert run.slot is not None
-            self._pass(lane, Slots(run.slot, run.slot, 1), Outcome.SKIPPED)
+            self.pass_over(lane, Slots(run.slot, run.slot, 1), Outcome.SKIPPED)
             return
         if verdict == "cancel":
-            for old in list(lane.running.values()):
-                self._halt(old, REPLACED)
+            self.halt_all(lane, REPLACED)
             while lane.waiting:
                 self._finish(lane.waiting.popleft(), Outcome.SKIPPED, REPLACED)
         if verdict == "start":
@@ -315,23 +254,6 @@ class Desk:
         self._finish(run, Outcome.STOPPED, CANCELLED)
         facts = (self._clock.now(), self._term.app, run.task_name, run.run_id, run.slot, run.attempt)
         self._events.emit(ev.RunStopped(*facts, 0.0, CANCELLED))
-
-    def _tell_lost(self, lane: Lane) -> None:
-        """Of a lane that is paused: once nothing is in doubt any more, the next leader knows nothing of it."""
-        mark = lane.mark
-        if lane.schedule is None or mark is None or mark.slot is None or mark.plan not in {None, str(lane.schedule)}:
-            return
-        lost = lane.schedule.between(mark.slot, min(self._lost_until(lane), self._clock.now()))
-        if lost is not None:
-            self._pass(lane, lost, Outcome.LOST, UNWRITTEN)
-            lane.mark = mark._replace(slot=lost.last)
-
-    def _lost_until(self, lane: Lane) -> int:
-        return 0 if lane.declared.chosen.retry_lost else self._term.lost_until
-
-    def _is_idle(self, name: str) -> bool:
-        lane = self._lanes[name]
-        return not lane.in_progress and not lane.waiting
 
     def _vacate(self, lane: Lane, run: Execution) -> None:
         """It is not in progress any more, though it has not come back: whoever waits begins in the next turn."""
@@ -389,21 +311,10 @@ class Desk:
         facts = (self._clock.now(), self._term.app, run.task_name, run.run_id, run.slot, run.attempt - 1)
         self._events.emit(ev.RetryDropped(*facts, why))
 
-    def _note(self, entry: Entry) -> None:
-        self.steps.append((entry, "note", None))
-
     def _finish(self, run: Execution, outcome: Outcome, error: str | None) -> None:
         ended = run.ended_at or self._clock.now()
         why = run.why if outcome is Outcome.STOPPED else None
-        self._note(Finish(run.run_id, outcome, ended, error or why or None, run.result))
-
-    def _pass(self, lane: Lane, slots: Slots, outcome: Outcome, why: str | None = None) -> None:
-        now, name = self._clock.now(), lane.task
-        self._note(Passed(self._new_id(), name, slots.first, slots.last, slots.count, outcome, now, lane.key, why))
-        if self._events.wants(ev.SlotsPassed):
-            self._events.emit(
-                ev.SlotsPassed(now, self._term.app, name, slots.first, slots.last, slots.count, outcome.value)
-            )
+        self.write(Finish(run.run_id, outcome, ended, error or why or None, run.result))
 
     def _new_id(self) -> str:
         term, number = self._term, next(self._numbers)

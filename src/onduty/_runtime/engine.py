@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onduty import events as ev
 from onduty._runtime import forks
-from onduty._runtime.lifecycle import Lifecycle, State
+from onduty._runtime.journal_here import JournalHere
+from onduty._runtime.lifecycle import Lifecycle
+from onduty._runtime.own_work import OwnWork
 from onduty._runtime.threads import make_offload, spawn, stay_behind
 from onduty.clock import SECOND, Clock, Wakeup
 from onduty.config import Settings
@@ -28,10 +30,11 @@ from onduty.errors import (
     StoreUnavailable,
 )
 from onduty.events import Events
-from onduty.folder import may_read, prepare, scope_folder, unusable
+from onduty.folder import prepare, scope_folder, unusable
 from onduty.journal import Journal, Request
 from onduty.process import ProcessId, this_process
-from onduty.tasks import Declared, Registry
+from onduty.registry import Registry
+from onduty.tasks import Declared
 
 if TYPE_CHECKING:
     from onduty._runtime.elector import Elector
@@ -78,20 +81,19 @@ class Engine:
         self._life = life
         self._clock = clock
         self._load_for_duty = load_for_duty
-        self._open_journal = open_journal
         self._open_scratch = open_scratch
         self._open_election = open_election
         self._scope = scope
         self._is_test = is_test
+        self._journal = JournalHere(self.folder, life, is_test, open_journal, open_scratch)
         self.more: dict[str, Callable[[], Any]] = {}
         """What else belongs to a snapshot, by name."""
         self._forget()
 
     def _forget(self) -> None:
         self._pid = os.getpid()
-        self._journal: Journal | None = None
         self._elector: Elector | None = None
-        self._local: Scheduler | None = None
+        self._own = OwnWork(self.settings.name, self._open_scratch, self.recruit_local, self._cool_down)
         self._has_started = False
         self._is_leaving = False
         self.is_rehearsing = False
@@ -101,11 +103,12 @@ class Engine:
     def start(self) -> None:
         if self._is_test():
             return
+        self._here()
         self._has_started = True
         self._registry.close()
         grace = self._check_grace()
         me = this_process()
-        journal = self._made_journal()
+        journal = self._journal.made()
         try:
             prepare(self.folder)
             journal.open(me)
@@ -126,7 +129,8 @@ class Engine:
                 len(self._registry),
             )
         )
-        self._start_local()
+        if any(one.chosen.on == "every_worker" for one in self._registry):
+            self._own.begin(self._clock)
         if self.settings.lead:
             try:
                 spawn("elector", self._stand_by, partial(self._made_elector, journal, grace, me))
@@ -194,23 +198,19 @@ class Engine:
 
     def leave(self) -> None:
         self._is_leaving = True
-        if self._local is not None:
-            self._local.close("the worker is leaving", self.settings.grace)
+        self._own.leave(self.settings.grace)
         if self._elector is not None:
             self._elector.leave(self._why_it_leaves())
 
     def stop(self) -> None:
         self.leave()
         grace = self.settings.grace
-        if self._local is not None:
-            self._clock.wait(self._local_is_over, grace + 2)
+        self._own.wait(self._clock, grace + 2)
         if self._elector is not None:
             self._clock.wait(self._elector.resigned, self._patience(grace) + grace + 2)
 
     def _in_child(self) -> None:
-        if self._journal is not None:
-            self._journal.forget_in_child()
-        _left_behind.append((self._journal, self._elector, self._local))
+        _left_behind.append((self._journal.forget_in_child(), self._elector, self._own))
         self._forget()
 
     def _patience(self, grace: float) -> float:
@@ -230,28 +230,6 @@ class Engine:
         return limit * 0.8
 
     # The parts
-
-    def _made_journal(self) -> Journal:
-        self._here()
-        if self._journal is None:
-            if self._is_test():
-                self._journal = self._open_scratch()  # a test's own, and nobody else's
-            else:
-                self._journal = self._open_journal(self.folder / "journal.sqlite3", make_offload())
-                forks.before(self._before_fork)
-        return self._journal
-
-    def _connect(self) -> Journal:
-        journal = self._made_journal()
-        journal.open(this_process())  # harmless, unless the file was deleted or replaced since
-        return journal
-
-    def _before_fork(self) -> None:
-        # Whoever read the journal at import, such as the master of --preload, forks the workers that will need it, and
-        # a file that was open in a fork can't be opened again. A worker keeps it: its children have no part in it.
-        if self._journal is not None and self._life.state in (State.IDLE, State.NEVER):
-            self._journal.close()
-            self._journal = None
 
     def recruit(self, term: Term, hire: Hire | None = None) -> Scheduler:
         """Who does the work of the leader's term."""
@@ -281,30 +259,9 @@ class Engine:
 
     def recruit_local(self, term: Term, hire: Hire | None = None) -> Scheduler:
         """Who does the work that each worker has for itself."""
-        self._local_is_over = Wakeup()
-        self._local = self._recruiter().for_every_worker(term, self._hired(hire))
-        return self._local
-
-    def _start_local(self) -> None:
-        if all(one.chosen.on == "leader" for one in self._registry):
-            return
-        from onduty._runtime.term import Term
-
-        journal, me = self._open_scratch(), this_process()
-        journal.open(me)
-        number = journal.begin_term(0, self._clock.now())
-        local = self.recruit_local(Term(self.settings.name, number, 0, journal, lambda: True, me))
-        local.when_over = self._local_has_ended
-        local.start()
-
-    def _local_has_ended(self) -> None:
-        """In its own last moment: it was told to, or it failed, and then another one takes its place."""
-        if not self._is_leaving:
-            self._cool_down()
-        if self._is_leaving:
-            self._local_is_over.set()
-        else:
-            self._start_local()
+        scheduler = self._recruiter().for_every_worker(term, self._hired(hire))
+        self._own.take(scheduler)
+        return scheduler
 
     def _here(self) -> None:
         if self._pid != os.getpid():  # forked in C, where nobody told us
@@ -326,13 +283,16 @@ class Engine:
                 f"the background work of {self.settings.name!r} has begun in this process, so it can't be tested here; "
                 "use it in one test at a time, and where no server serves it"
             )
-        before = self._clock, self._journal, self._is_test
-        self._clock, self._journal, self._is_test = clock, journal, lambda: True
+        before = self._clock, self._is_test
+        self._clock, self._is_test = clock, lambda: True
         self._elector, self.is_rehearsing = understudy, True
+        self._journal.lend(journal)
 
         def end() -> None:
-            self._clock, self._journal, self._is_test = before
-            self._elector, self._local, self.is_rehearsing = None, None, False
+            self._clock, self._is_test = before
+            self._elector, self.is_rehearsing = None, False
+            self._journal.lend(None)
+            self._own.take(None)
 
         return end
 
@@ -357,15 +317,13 @@ class Engine:
     def journal(self) -> Journal | None:
         """Open for reading in any process; ``None`` when there is none yet."""
         self._here()
-        if self._journal is None and not self._is_test() and not may_read(self.folder / "journal.sqlite3"):
-            return None
-        return self._connect()
+        return self._journal.to_read()
 
     @property
     def own_journal(self) -> Journal | None:
         """Of the work that each worker has for itself; ``None``: this process has none."""
         self._here()
-        return None if self._local is None or self._local.is_over else self._local.journal
+        return self._own.journal
 
     def journal_to_write(self) -> Journal:
         """Open in any process, made if there is none yet: who asks for something may be the first to come.
@@ -373,14 +331,13 @@ class Engine:
         Raises:
             NotOnDuty: The journal is in memory, and so nobody else would hear of it.
         """
+        self._here()
         if self.settings.journal == "memory" and not self.is_leading and not self._is_test():
             raise NotOnDuty(
                 'with journal="memory" each process has a journal of its own, and only the worker on duty can be asked;'
                 " this one is not. Leave journal= out, and any worker, command or script can ask"
             )
-        if self._journal is None and not self._is_test():
-            prepare(self.folder)
-        return self._connect()
+        return self._journal.to_write()
 
     def leader(self) -> dict[str, Any] | None:
         """Who is on duty: asked of itself, then of the hub. ``None``: nobody answers."""
@@ -403,7 +360,7 @@ class Engine:
     def trigger(self, declared: Declared, kwargs: str, key: str | None) -> str:
         """Ask for a run; durable when this returns. Answers its id, or that of the one that has the key already."""
         if declared.chosen.on == "every_worker":
-            return self._own_scheduler(declared).submit(declared, kwargs)
+            return self._own_work(declared).submit(declared, kwargs)
         wanted = Request(new_id(), "trigger", declared.name, self._clock.now(), kwargs, key)
         run_id = self._request(wanted)
         self.ring(f"run {run_id} of {declared.name}")
@@ -412,7 +369,7 @@ class Engine:
     def cancel(self, declared: Declared, run_id: str | None = None) -> None:
         """Of all workers' runs of ``declared`` the one named, or all."""
         if declared.chosen.on == "every_worker":
-            scheduler = self._own_scheduler(declared)
+            scheduler = self._own_work(declared)
             for one in scheduler.lingering if run_id is None else []:
                 if one.task_name == declared.name:
                     scheduler.cancel(one.run_id)
@@ -442,16 +399,14 @@ class Engine:
         except JournalBusy:
             return journal.request(wanted)
 
-    def _own_scheduler(self, declared: Declared) -> Scheduler:
+    def _own_work(self, declared: Declared) -> Scheduler:
         self._here()
-        if self._local is None or self._local.is_over:
-            raise NotOnDuty(f"{declared.name} runs in each worker, and this process (pid {os.getpid()}) is none")
-        return self._local
+        return self._own.of(declared)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data: who this process is, who leads, and, on the leader, what every task does."""
         self._here()
-        elector = self._elector
+        elector, own = self._elector, self._own.scheduler
         scheduler = elector.scheduler if elector and elector.term is not None else None
         return {
             "app": self.settings.name,
@@ -464,7 +419,7 @@ class Engine:
             "frozen_leader": elector.frozen if elector else None,
             "held": bool(scheduler and scheduler.is_held),
             "tasks": scheduler.snapshot() if scheduler else {},
-            "every_worker": self._local.snapshot() if self._local else {},
+            "every_worker": own.snapshot() if own else {},
             **{name: look() for name, look in self.more.items()},
         }
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from onduty._runtime.execution import Execution
 from onduty.errors import OnDutyError
 from onduty.journal import Mark, Outcome
+from onduty.options import Overlap
 from onduty.schedules import Schedule
-from onduty.tasks import Declared, Overlap
+from onduty.tasks import Declared
 
 if TYPE_CHECKING:
     from onduty._runtime.execution import StateBox

@@ -18,7 +18,8 @@ from onduty.clock import Clock
 from onduty.config import Settings
 from onduty.events import Events
 from onduty.journal import Dynamic
-from onduty.tasks import Declared, Registry, Task
+from onduty.registry import Registry
+from onduty.tasks import Declared, Task
 
 if TYPE_CHECKING:
     from onduty._runtime.execution import StateBox

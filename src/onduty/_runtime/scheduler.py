@@ -18,10 +18,12 @@ from onduty._runtime.controls import Controls
 from onduty._runtime.desk import Desk, Step
 from onduty._runtime.execution import Execution
 from onduty._runtime.lanes import Lane
+from onduty._runtime.planner import Planner
 from onduty._runtime.recovery import Found, Recovery
 from onduty._runtime.runner import TIMED_OUT, Runner
 from onduty._runtime.term import Term
 from onduty._runtime.threads import spawn, stay_behind
+from onduty._runtime.upkeep import Upkeep
 from onduty.clock import Clock, Wakeup
 from onduty.errors import JournalDamaged, StoreUnavailable, TermLost
 from onduty.events import Events
@@ -39,17 +41,8 @@ LOOK_AGAIN = 0.2
 LOOK_FOR_REQUESTS = 1.0
 """Seconds between two looks for what others ask for, if nobody rings."""
 
-RESERVE_EVERY = 30.0
-"""Seconds between two writings of how far slots may be run without the next leader's knowing."""
-
 NOTE_EVERY = 1.0
 """Seconds between two writings of what runs in progress have to say."""
-
-LONG_ENOUGH_TO_REST = 0.05
-"""Seconds without anything due in which the journal may catch up on its own work."""
-
-TIDY_EVERY = 60.0
-"""Seconds between two prunings of the journal."""
 
 LONGEST_ANSWER = 60.0
 """Seconds for which the loop may wait for an answer of the journal, such as behind another process's transaction, and
@@ -94,9 +87,11 @@ class Scheduler:
         self._requests: deque[Execution] = deque()
         self._cancels: deque[str] = deque()
         self._desk = Desk(term, self._lanes, clock, events, self, spread)
+        self._planner = Planner(term, self._lanes, clock, self._desk)
         self._books = Books(term, clock, events)
         self._recovery = Recovery(term, self._lanes, clock.mono(), is_alive)
-        self._controls = Controls(term, self._lanes, self._desk, clock, events, lane_for)
+        self._controls = Controls(term, self._lanes, self._desk, self._planner, clock, events, lane_for)
+        self._upkeep = Upkeep(term, self._desk.alarms, self._planner.agenda, self._books, clock, self._ask_journal)
         self._is_open = False
         self._is_rung = False
         self._asked_mono: float | None = None
@@ -166,7 +161,7 @@ class Scheduler:
         shown: dict[str, Any] = {}
         for lane in list(self._lanes.values()):
             look = lane.snapshot(mono)
-            look["next_slot"] = self._desk.agenda.next_slot(lane.name)
+            look["next_slot"] = self._planner.agenda.next_slot(lane.name)
             if lane.key:
                 shown[lane.task].setdefault("schedules", {})[lane.key] = look
             else:
@@ -220,8 +215,7 @@ class Scheduler:
                 self._wake.clear()
                 self.turn()
                 if not self._is_done():
-                    if self.until_next() >= LONG_ENOUGH_TO_REST:
-                        self._rest()
+                    self._upkeep.rest(self.until_next())
                     return self.until_next()
         except TermLost:
             self.term_lost = True
@@ -247,8 +241,8 @@ class Scheduler:
             steps = self._books.unwritten + steps
         if steps or self._books.wants_to_write:
             self._commit(steps)
-        if self._books.doubts and self._is_open:
-            self._dispel_doubts()
+        if self._is_open:
+            self._upkeep.dispel_doubts()
 
     def end(self) -> None:
         """The term is over, whatever ended it: what has finished is still to be told, by :meth:`settle`."""
@@ -282,7 +276,7 @@ class Scheduler:
             self._books.fails(error)
             return False
         for lane in self._lanes.values():
-            self._desk.plan(lane, opening.marks.get((lane.task, lane.key)))
+            self._planner.plan(lane, opening.marks.get((lane.task, lane.key)))
         self._tell_lost(found)
         for lane, record in found.queued:
             self._desk.requeue(lane, record, found.logs.get(record.run_id))
@@ -291,8 +285,7 @@ class Scheduler:
             self._desk.run_once(lane)
         if self._recovery.is_watching:
             self._desk.alarms.set(LOOK_AGAIN, self._look_again)
-        self._desk.alarms.set(TIDY_EVERY, self._tidy)
-        self._desk.alarms.set(RESERVE_EVERY, self._reserve)
+        self._upkeep.begin()
         return True
 
     def _rename(self) -> None:
@@ -321,7 +314,7 @@ class Scheduler:
         while self._requests:
             desk.request(self._requests.popleft())
         self._look_for_requests()
-        desk.decide_due()
+        self._planner.decide_due()
 
     def _write_notes(self) -> None:
         if not self._noted or (self._clock.mono() < self._note_mono and self._closing is None):
@@ -359,37 +352,6 @@ class Scheduler:
         self._ask_journal(self._watch)
         if self._books.is_held or self._recovery.is_watching:
             self._desk.alarms.set(LOOK_AGAIN, self._look_again)
-
-    def _tidy(self) -> None:
-        pruned = 0
-
-        def prune() -> None:
-            nonlocal pruned
-            pruned = self._term.journal.prune(self._term.keep_runs, self._clock.now() - self._term.keep_for)
-
-        self._ask_journal(prune)
-        # In small steps: a long one would hold up the runs that are due.
-        self._desk.alarms.set(TIDY_EVERY / 60 if pruned else TIDY_EVERY, self._tidy)
-
-    def _dispel_doubts(self) -> None:
-        """Once all slots that the leader before us may have run have been written down as lost, the lock may say so."""
-        due = self._desk.agenda.next_at()
-        if not (self._books.unwritten or self._books.on_account) and (due is None or due > self._term.lost_until):
-            self._books.doubts = False
-            self._reserve_now()
-
-    def _reserve(self) -> None:
-        self._reserve_now()
-        self._desk.alarms.set(RESERVE_EVERY, self._reserve)
-
-    def _reserve_now(self) -> None:
-        try:
-            self._term.reserve(self._books.doubts or bool(self._books.on_account))
-        except StoreUnavailable:
-            pass  # what it is for, runs whose rows a power cut takes, is promised less; the journal itself still works
-
-    def _rest(self) -> None:
-        self._ask_journal(self._term.journal.rest)
 
     def _ask_journal(self, question: Callable[[], None]) -> None:
         """Something that can wait: a journal that does not answer is told of, and asked again another time."""
@@ -440,7 +402,9 @@ class Scheduler:
             longest = min(longest, 0.1)
         if self._noted:
             longest = min(longest, max(self._note_mono - self._clock.mono(), 0.0))
-        return self._desk.until_next(longest) if self._closing is None else longest
+        if self._closing is None:
+            longest = self._desk.alarms.until_next(self._planner.until_next(longest))
+        return max(longest, 0.0)
 
     def _is_done(self) -> bool:
         if self._closing is None:

@@ -23,8 +23,9 @@ from typing import NamedTuple
 
 from onduty.clock import to_micros
 from onduty.journal import Outcome, RunRecord
+from onduty.options import Options
 from onduty.schedules import Schedule, Slots
-from onduty.tasks import Declared, Options
+from onduty.tasks import Declared
 from onduty.testing.report import Doubled, RunReport, shown
 from onduty.testing.spans import Span, covered_twice, gaps, overlaps
 from onduty.testing.windows import NEVER_RAN, Windows

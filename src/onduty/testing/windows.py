@@ -9,9 +9,10 @@ from onduty._runtime.agenda import delay
 from onduty._runtime.desk import RETRY_LOST
 from onduty.clock import SECOND
 from onduty.journal import Outcome, RunRecord
+from onduty.options import Options
 from onduty.schedules import Schedule, Slots
 from onduty.schedules.cron import COUNT_LIMIT
-from onduty.tasks import Declared, Options, Task
+from onduty.tasks import Declared, Task
 from onduty.testing.report import shown
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from onduty.clock import SECOND, to_datetime
+from onduty.options import Options
 from onduty.schedules import Schedule
 from onduty.schedules.cron import Cron
 from onduty.schedules.interval import Interval
 from onduty.schedules.once import At
-from onduty.tasks import Declared, Options, Service, Task
+from onduty.tasks import Declared, Service, Task
 from onduty.testing.simulator.machine import BEGIN
 from onduty.testing.simulator.world import World
 

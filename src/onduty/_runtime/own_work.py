@@ -1,0 +1,84 @@
+"""What each worker does for itself, ``on="every_worker"``: from *ready* until it leaves, whoever is on duty."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from onduty.clock import Clock, Wakeup
+from onduty.errors import NotOnDuty
+from onduty.journal import Journal
+from onduty.process import this_process
+from onduty.tasks import Declared
+
+if TYPE_CHECKING:
+    from onduty._runtime.scheduler import Scheduler
+    from onduty._runtime.term import Term
+
+
+class OwnWork:
+    """Of one engine. ``recruit`` makes who does it, and gives it to :meth:`take`; ``cool_down`` waits a while."""
+
+    def __init__(
+        self,
+        app: str,
+        open_scratch: Callable[[], Journal],
+        recruit: Callable[[Term], Scheduler],
+        cool_down: Callable[[], None],
+    ) -> None:
+        self._app = app
+        self._open_scratch = open_scratch
+        self._recruit = recruit
+        self._cool_down = cool_down
+        self._is_leaving = False
+        self._is_over = Wakeup()
+        self.scheduler: Scheduler | None = None
+
+    def take(self, scheduler: Scheduler | None) -> None:
+        self.scheduler = scheduler
+
+    def begin(self, clock: Clock) -> None:
+        from onduty._runtime.term import Term
+
+        journal, me = self._open_scratch(), this_process()
+        journal.open(me)
+        scheduler = self._recruit(Term(self._app, journal.begin_term(0, clock.now()), 0, journal, lambda: True, me))
+
+        def has_ended() -> None:
+            """In its own last moment: it was told to, or it failed, and then another one takes its place."""
+            if not self._is_leaving:
+                self._cool_down()
+            if self._is_leaving:
+                self._is_over.set()
+            else:
+                self.begin(clock)
+
+        scheduler.when_over = has_ended
+        scheduler.start()
+
+    def leave(self, grace: float) -> None:
+        """Begin to stop; returns at once, and may be called again."""
+        self._is_leaving = True
+        if self.scheduler is not None:
+            self.scheduler.close("the worker is leaving", grace)
+
+    def wait(self, clock: Clock, seconds: float) -> None:
+        """Until it has stopped."""
+        if self.scheduler is not None:
+            clock.wait(self._is_over, seconds)
+
+    @property
+    def journal(self) -> Journal | None:
+        """``None``: this process has no work of its own, or no longer."""
+        return None if self.scheduler is None or self.scheduler.is_over else self.scheduler.journal
+
+    def of(self, declared: Declared) -> Scheduler:
+        """Who does ``declared`` here.
+
+        Raises:
+            NotOnDuty: nobody does.
+        """
+        if self.scheduler is None or self.scheduler.is_over:
+            raise NotOnDuty(f"{declared.name} runs in each worker, and this process (pid {os.getpid()}) is none")
+        return self.scheduler
