@@ -1,8 +1,10 @@
-"""A client between polling and its WebSocket: in a worker that leaves nobody gets there; who is there may finish."""
+"""A client between polling and its WebSocket: a worker that leaves lets it finish that."""
 
 from __future__ import annotations
 
 import asyncio
+import threading
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from onduty._runtime.lifecycle import Lifecycle
 from onduty.servers import _drain
 from onduty.servers._drain import stop_beside
+from onduty.socketio import threaded
 from onduty.socketio.asgi.upgrades import Upgrades
 
 PROBED = {"type": "websocket.send", "bytes": None, "text": "3probe"}
@@ -105,3 +108,18 @@ def test_a_server_in_haste_waits_for_nobody() -> None:
     server.stop()
 
     assert server.closed_while_midway is True
+
+
+@pytest.mark.parametrize("finishes", [True, False], ids=["it finishes", "it has stopped in the middle"])
+def test_a_worker_of_threads_waits_a_moment_for_those_between(monkeypatch: pytest.MonkeyPatch, finishes: bool) -> None:
+    """Among others that are where they want to be."""
+    monkeypatch.setattr(threaded, "_A_MOMENT", 20.0 if finishes else 0.05)
+    between = SimpleNamespace(upgrading=True)
+    eio = SimpleNamespace(sockets={"a": SimpleNamespace(upgrading=False), "b": between})
+    upgraded = threading.Timer(0.05, setattr, (between, "upgrading", False))
+
+    if finishes:
+        upgraded.start()
+    threaded.let_upgrades_finish(eio)
+
+    assert between.upgrading is not finishes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,6 +13,9 @@ from onduty.socketio.counter import Counter, Wsgi
 from onduty.socketio.half import Half, Place
 from onduty.socketio.routing import Router
 from onduty.socketio.session_queue import quicken
+
+_A_MOMENT = 1.0
+_STEP = 0.01
 
 
 class Threaded(Half):
@@ -44,6 +48,7 @@ class Threaded(Half):
 
     def stop(self) -> None:
         self._counter.stop()
+        let_upgrades_finish(self._server.eio)
         if self.bus is not None:
             self.bus.close()
         self.router.stop()
@@ -59,6 +64,17 @@ class Threaded(Half):
         # Cut off in the middle of its upgrade, a session would wait for it for ever and answer polls with nothing.
         if session is not None and session.upgrading and not session.upgraded:
             session.upgrading = False
+
+
+def let_upgrades_finish(eio: Any) -> None:
+    """Return when no client is between polling and its WebSocket, or after a second.
+
+    Cut off there, socket.io-client (4.8) neither polls nor listens until it has missed a ping, which takes 45 s.
+    """
+    steps = round(_A_MOMENT / _STEP)
+    while steps and any(session.upgrading for session in list(eio.sockets.values())):
+        time.sleep(_STEP)
+        steps -= 1
 
 
 def _announce(eio: Any) -> None:

@@ -23,16 +23,12 @@ def _seeing_to_it(eio: Any, upgrades: Upgrades, serve: Asgi) -> Asgi:
     """
 
     async def serve_and_see(scope: Scope, receive: Receive, send: Send) -> None:
-        is_websocket = scope["type"] == "websocket"
-        if is_websocket and upgrades.is_over:
-            await send({"type": "websocket.close"})
-            return
         session = eio.sockets.get(sid_of_scope(scope))
         try:
             with upgrades.followed(receive, send) as (receive_and_note, send_and_note):
                 await serve(scope, receive_and_note, send_and_note)
         finally:
-            if session is not None and is_websocket and not session.upgraded:
+            if session is not None and scope["type"] == "websocket" and not session.upgraded:
                 session.upgrading = False
             if session is not None and session.closed:
                 session.queue.put_nowait(None)

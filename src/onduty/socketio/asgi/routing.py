@@ -79,7 +79,7 @@ class Router:
     def leave(self, tasks: Tasks) -> None:
         """Returns at once. Called on the loop."""
         if not self._leaving:
-            self._leaving = self._upgrades.is_over = True
+            self._leaving = True
             tasks.submit(self._say_farewell(tasks))
 
     async def _say_farewell(self, tasks: Tasks) -> None:
@@ -113,8 +113,6 @@ class Router:
     async def _relay(self, scope: Scope, first: Message, receive: Receive, send: Send, where: Route) -> bool:
         """Whether the client has its answer, or does not wait for one any more."""
         is_websocket = scope["type"] == "websocket"
-        if is_websocket and self._upgrades.is_over:
-            return False
         self.handed_over += is_websocket
         self.forwarded += not is_websocket
         try:

@@ -20,8 +20,6 @@ class Upgrades:
 
     def __init__(self) -> None:
         self._midway: set[object] = set()
-        self.is_over = False
-        """No other one is to begin: a WebSocket that is refused costs its client nothing but polling."""
 
     def is_midway(self) -> bool:
         """Whether a client neither polls any more nor has gone on over its WebSocket yet."""
