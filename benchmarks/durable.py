@@ -2,7 +2,7 @@
 
 Each side runs in a process of its own, one after the other, in turns, in WAL mode with the same ``synchronous``.
 
-What is due by a schedule, at about the rate that each side can do: onduty's slots (1,000 tasks of 100 ms; with more it
+What is due by a schedule, at about the rate that each side can do: onduty's slots (2,000 tasks of 100 ms; with more it
 falls behind, and what it passes over costs rows), jobs of APScheduler 3's SQLAlchemy store (200 of 100 ms; with more it
 is slower, since it reads all that are due at once), and DBOS workflows called in a loop.
 
@@ -10,7 +10,8 @@ What is asked for: 10,000 runs in a queue, from the start of the worker until th
 (``concurrency=64``) beside Huey's consumer (one worker, its quickest; ``store_none``, since without it a run leaves no
 trace, and one that is cut is gone); with the asking, by one process, one after the other, and without it.
 
-The bare limit: a loop in one thread that inserts a row and updates it, a transaction each.
+The bare limit: a loop in one thread that inserts a row and updates it, a transaction each. *Rows*: what our journal
+alone takes, the request, claim and end of each of 10,000 runs written 64 to a transaction, and nothing run.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import itertools
 import json
 import logging
 import os
+import random
 import sqlite3
 import sys
 import tempfile
@@ -32,7 +34,7 @@ from benchmarks.processes import answer, side
 from benchmarks.report import Report, Row, median, spread
 
 SYNCHRONOUS = ("normal", "full")
-TASKS, JOBS = 1_000, 200
+TASKS, JOBS = 2_000, 200
 QUEUED = 10_000
 WARM_UP = 1.5
 
@@ -62,6 +64,7 @@ def run(quick: bool) -> Report:
             row("queue", "huey", None, "asked_and_run"),
             row("slots", "bare", 0.3 if synchronous == "normal" else 1.0),
             row("queue", "bare", None),
+            row("rows", "huey", None),
         ]
     return Report(
         "Durable runs per second: no-op functions, SQLite in WAL mode, one process",
@@ -159,6 +162,26 @@ def _bare(folder: Path, synchronous: str) -> None:
     _for_ever(one)
 
 
+def _rows(folder: Path, synchronous: str) -> None:
+    from onduty.journal import Outcome, Request
+    from onduty.journal.entries import Claim, Finish
+    from onduty.journal.sqlite import SqliteJournal
+    from onduty.process import this_process
+
+    journal = SqliteJournal(folder / "journal.sqlite3", durability=synchronous)  # type: ignore[arg-type]
+    journal.open(this_process())
+    term, now = journal.begin_term(0, time.time_ns() // 1000), time.time_ns() // 1000
+    ids = [f"{number:016x}" for number in random.sample(range(1 << 62), QUEUED)]
+    for run_id in ids:
+        journal.request(Request(run_id, "trigger", "no_op", now))
+    began = time.monotonic()
+    for at in range(0, QUEUED, 64):
+        batch = ids[at : at + 64]
+        journal.write(term, [Claim(run_id, "no_op", None, now) for run_id in batch])
+        journal.write(term, [Finish(run_id, Outcome.SUCCEEDED, now) for run_id in batch])
+    _tell(per_second=QUEUED / (time.monotonic() - began))
+
+
 SIDES: dict[str, Callable[[Path, str], None]] = {
     "slots": _slots,
     "queue": _queue,
@@ -166,6 +189,7 @@ SIDES: dict[str, Callable[[Path, str], None]] = {
     "dbos": _dbos,
     "apscheduler": _apscheduler,
     "bare": _bare,
+    "rows": _rows,
 }
 
 
