@@ -243,14 +243,14 @@ def test_a_worker_that_starts_on_a_full_disk_joins_when_there_is_room(
     shutil.rmtree(folder)
     is_full = threading.Event()
     is_full.set()
-    make, listen = os.mkdir, unix.listen
+    make, listen = Path.mkdir, unix.listen
 
-    def mkdir(path: Any, *args: Any, **named: Any) -> None:
+    def mkdir(path: Path, *args: Any, **named: Any) -> None:
         if is_full.is_set():
             raise OSError(errno.ENOSPC, "No space left on device")
         make(path, *args, **named)
 
-    monkeypatch.setattr(os, "mkdir", mkdir)
+    monkeypatch.setattr(Path, "mkdir", mkdir)
     token = serve()
     two, _ = join(TWO)
     eventually(lambda: len(said) == 3, what="mesh, counter and the mesh that was there")
