@@ -27,10 +27,11 @@ def request(session: Session, wanted: Request) -> str:
 
 
 def requests(session: Session, tasks: Collection[str] | None, at_most: int | None) -> list[Request]:
+    names = None if tasks is None else json.dumps(list(tasks))
     found = session.cursor.execute(
         "select id, kind, task, at, kwargs, key, target from requests"
-        " where ?1 is null or task in (select value from json_each(?1)) order by number limit ?2",
-        (None if tasks is None else json.dumps(list(tasks)), -1 if at_most is None else at_most),
+        " where ? is null or task in (select value from json_each(?)) order by number limit ?",
+        (names, names, -1 if at_most is None else at_most),
     )
     return [Request(*row) for row in found]
 
