@@ -6,6 +6,7 @@ alike. Durations are seconds (``float``). Monotonic readings end in ``_mono`` an
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from datetime import datetime, timedelta, timezone, tzinfo
@@ -67,7 +68,12 @@ class Wakeup:
 
 
 class Clock(Protocol):
-    """The only source of time in the engine."""
+    """The only source of time in the engine.
+
+    ``lag``: seconds by which other clocks of this machine may be behind :meth:`now`.
+    """
+
+    lag: float
 
     def now(self) -> int:
         """Wall clock, microseconds since the epoch, UTC. May step."""
@@ -82,8 +88,20 @@ class Clock(Protocol):
         """As :meth:`wait`, without holding up the event loop that runs; ``woken`` is of that loop."""
 
 
+def _lag() -> float:
+    """``time.localtime()`` and ``time.strftime()`` ask C's ``time()``, which shows the kernel's last tick (time(7)).
+
+    A tick is what ``CLOCK_REALTIME_COARSE`` is exact to, 4 ms as a rule; half a tick more is for the one that is late.
+    """
+    if not sys.platform.startswith("linux"):
+        return 0.0
+    return 1.5 * time.clock_getres(5)  # that clock's number in linux/time.h; Python has no name for it
+
+
 class SystemClock:
     """The machine's clock."""
+
+    lag = _lag()
 
     def now(self) -> int:
         return time.time_ns() // 1000

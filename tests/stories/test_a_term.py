@@ -649,3 +649,30 @@ def test_many_that_are_due_at_once_are_not_all_begun_before_the_first_one_gets_t
     tick(stage, lambda: len(in_progress) >= 5000)
     assert max(in_progress) < 1000
     stage.end(scheduler[0])
+
+
+def test_a_run_begins_when_all_clocks_show_its_second(stage: Stage) -> None:
+    """``time.strftime`` shows the kernel's last tick: a report at midnight would be named after the day before."""
+    stage.clock.lag = 0.006
+    begun: dict[str, list[int]] = {"minutely": [], "often": []}
+
+    @stage.duty.cron("* * * * *")
+    def minutely() -> None:
+        begun["minutely"].append(stage.clock.now())
+
+    @stage.duty.every(seconds=0.5)
+    def often() -> None:
+        begun["often"].append(stage.clock.now())
+
+    stage.begin()
+    eventually(lambda: begun["often"])
+    slot = stage.clock.now() // (60 * SECOND) * (60 * SECOND) + 60 * SECOND
+    stage.clock.wait_for_sleepers(1)
+    stage.clock.advance((slot - stage.clock.now()) / SECOND)
+    eventually(lambda: begun["often"][-1] == slot)
+    stage.clock.wait_for_sleepers(2)  # the scheduler, and the run itself
+    assert begun["minutely"] == []
+
+    stage.clock.advance(0.006)
+
+    eventually(lambda: begun["minutely"] == [slot + 6_000])

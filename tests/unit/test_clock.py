@@ -147,6 +147,15 @@ class TestSystemClock:
         assert before <= now <= time.time_ns() // 1000
         assert clock.mono() <= clock.mono()
 
+    def test_other_clocks_are_not_further_behind_than_it_says(self) -> None:
+        """``time.localtime()`` shows the new second when ``lag`` has passed since it began."""
+        clock = SystemClock()
+        for _ in range(3):
+            second = clock.now() // SECOND + 1
+            while clock.now() < second * SECOND + clock.lag * SECOND:
+                time.sleep(0.0005)
+            assert time.mktime(time.localtime()) >= second
+
     def test_a_wait_ends_when_its_time_has_passed(self) -> None:
         """Not before: the answer ``False`` means that the seconds are over."""
         clock = SystemClock()

@@ -119,10 +119,10 @@ class Desk:
 
     # What comes up during it
 
-    def due(self, lane: Lane, slot: int, missed: Slots | None, early: float | None, *, catching_up: bool) -> None:
-        """``missed``: the slots that this run stands for. ``early``: seconds from now at which it may begin."""
+    def due(self, lane: Lane, slot: int, missed: Slots | None, early: float, *, catching_up: bool) -> None:
+        """``missed``: the slots that this run stands for. ``early``: seconds from now before which it may not begin."""
         run = self._execution(lane, slot, missed=missed)
-        if early is not None:
+        if early > 0:
             run.not_before_mono = self._clock.mono() + early
         self._admit(lane, run, catching_up=catching_up)
 

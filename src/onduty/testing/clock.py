@@ -54,6 +54,8 @@ class _Sleeper:
 class ManualClock:
     """Time in a test's hand; one clock may be shared by any number of threads."""
 
+    lag = 0.0
+
     def __init__(self, start: datetime | int = _START) -> None:
         """``start``: an aware ``datetime``, or microseconds since the epoch."""
         if isinstance(start, datetime):

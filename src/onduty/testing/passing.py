@@ -20,6 +20,8 @@ Passing = Callable[[float, Callable[[], bool]], Iterator[Part | None]]
 class PassingClock:
     """``manual``'s time. In a thread of its own a wait only moves it: runs belong to the thread of the test."""
 
+    lag = 0.0
+
     def __init__(self, manual: ManualClock, passing: Passing) -> None:
         self._manual = manual
         self._passing = passing

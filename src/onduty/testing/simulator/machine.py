@@ -19,6 +19,8 @@ BEGIN = 1_767_225_600 * SECOND  # 2026-01-01T00:00Z
 class MachineClock:
     """Satisfies ``onduty.clock.Clock`` for code that never waits in it: here, waiting is the world's."""
 
+    lag = 0.0
+
     def __init__(self, world: World, rate: float) -> None:
         self._world = world
         self._rate = rate
