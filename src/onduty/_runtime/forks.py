@@ -20,6 +20,7 @@ from types import FrameType
 
 _descriptors: dict[int, tuple[int, int]] = {}
 _before: list[Callable[[], None]] = []
+_after: list[Callable[[], None]] = []
 _in_child: list[Callable[[], None]] = []
 _then: list[Callable[[FrameType | None], None]] = []
 _survivor = 0
@@ -46,10 +47,11 @@ def release(descriptor: int) -> bool:
     return ours
 
 
-def before(close: Callable[[], None]) -> None:
-    """Call ``close`` in this process each time before it forks; asking again changes nothing."""
-    if close not in _before:
-        _before.append(close)
+def around(before: Callable[[], None], after: Callable[[], None]) -> None:
+    """Call both in this process each time it forks, each whatever the other one does; asking again changes nothing."""
+    if before not in _before:
+        _before.append(before)
+        _after.append(after)
 
 
 def in_child(forget: Callable[[], None]) -> None:
@@ -66,7 +68,7 @@ def install(then: Callable[[FrameType | None], None]) -> None:
     """Register with the interpreter, once; ``then`` is told which frame called ``os.fork``, last of all."""
     if not _then:
         _then.append(then)
-        os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
+        os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_fork)
 
 
 def _identity(descriptor: int) -> tuple[int, int]:
@@ -75,8 +77,23 @@ def _identity(descriptor: int) -> tuple[int, int]:
 
 
 def _before_fork() -> None:
-    for close in _before:
-        close()
+    _call_all(_before)
+
+
+def _after_in_parent() -> None:
+    _call_all(_after)
+
+
+def _call_all(calls: list[Callable[[], None]]) -> None:
+    """The first error is raised when all have been called; the interpreter prints it and forks all the same."""
+    first: BaseException | None = None
+    for call in list(calls):
+        try:
+            call()
+        except BaseException as error:  # noqa: BLE001  # it is raised below
+            first = first or error
+    if first is not None:
+        raise first
 
 
 def _let_go(descriptors: list[int]) -> None:
@@ -100,6 +117,7 @@ def _after_fork() -> None:
     _let_go([descriptor for descriptor in _descriptors if is_ours(descriptor)])
     _descriptors.clear()
     _before.clear()
+    _after.clear()
     callbacks, _in_child[:] = _in_child[:], []
     for forget in callbacks:
         forget()

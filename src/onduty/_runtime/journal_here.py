@@ -37,20 +37,20 @@ class JournalHere:
         self._is_test = is_test
         self._open_journal = open_journal
         self._open_scratch = open_scratch
-        self._made: Journal | None = None
+        self._made: dict[None, Journal] = {}
         self._lent: Journal | None = None
 
     def made(self) -> Journal:
         """It may not be open yet."""
         if self._lent is not None:
             return self._lent
-        if self._made is None:
-            if self._is_test():
-                self._made = self._open_scratch()
-            else:
-                self._made = self._open_journal(self._file, make_offload())
-                forks.before(self._before_fork)
-        return self._made
+        if not self._made:
+            is_test = self._is_test()
+            new = self._open_scratch() if is_test else self._open_journal(self._file, make_offload())
+            self._made.setdefault(None, new)  # in one step: two threads may be first
+            if not is_test:
+                forks.around(self._before_fork, self._after_fork)
+        return self._made[None]
 
     def to_read(self) -> Journal | None:
         """Open; ``None``: there is none yet."""
@@ -68,13 +68,13 @@ class JournalHere:
 
     def forget_in_child(self) -> Journal | None:
         """What a forked child has inherited, and must not collect."""
-        inherited, self._made = self._made, None
+        inherited = self._made.pop(None, None)
         if inherited is not None:
             inherited.forget_in_child()
         return inherited
 
     def _is_there(self) -> bool:
-        return self._made is not None or self._lent is not None or self._is_test()
+        return bool(self._made) or self._lent is not None or self._is_test()
 
     def _opened(self) -> Journal:
         journal = self.made()
@@ -84,6 +84,10 @@ class JournalHere:
     def _before_fork(self) -> None:
         # Whoever read the journal at import, such as the master of --preload, forks the workers that will need it, and
         # a file that was open in a fork can't be opened again. A worker keeps it: its children have no part in it.
-        if self._made is not None and self._life.state in (State.IDLE, State.NEVER):
-            self._made.close()
-            self._made = None
+        if self._life.state in (State.IDLE, State.NEVER):
+            for journal in self._made.values():
+                journal.before_fork()
+
+    def _after_fork(self) -> None:
+        for journal in self._made.values():
+            journal.after_fork()

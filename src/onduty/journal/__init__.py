@@ -139,6 +139,14 @@ class Journal(Protocol):
     def close(self) -> None:
         """Disconnect; calling again, or before :meth:`open`, is harmless."""
 
+    def before_fork(self) -> None:
+        """Disconnect, and let no thread connect before :meth:`after_fork`: this process forks, and the child will open
+        the same store by itself. Whoever is being answered is waited for.
+        """
+
+    def after_fork(self) -> None:
+        """In the parent, in the thread that called :meth:`before_fork`, also if that raised: all is as it was."""
+
     def forget_in_child(self) -> None:
         """Called in a forked child: drop the connection without closing it; nothing there belongs to us."""
 

@@ -35,6 +35,12 @@ class MemoryJournal:
     def close(self) -> None:
         self._book.me = None
 
+    def before_fork(self) -> None:
+        pass  # there is nothing that a child could share
+
+    def after_fork(self) -> None:
+        pass
+
     def forget_in_child(self) -> None:
         self.__init__(self._keep)  # type: ignore[misc]  # a child begins with nothing
 

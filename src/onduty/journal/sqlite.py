@@ -57,6 +57,12 @@ class SqliteJournal:
     def close(self) -> None:
         self._file.close()
 
+    def before_fork(self) -> None:
+        self._file.before_fork()
+
+    def after_fork(self) -> None:
+        self._file.after_fork()
+
     def forget_in_child(self) -> None:
         self._file.forget_in_child()
 

@@ -72,6 +72,8 @@ class SqliteFile:
         self._durability = durability
         self._busy_seconds = busy_seconds
         self._session: Session | None = None
+        self._is_forking = False
+        self._comes_back = False  # it was disconnected for a fork only, and connects again when it is asked
 
     def open(self) -> None:
         """Connect, making the file if it is missing; harmless when connected to the file that is there now.
@@ -90,6 +92,7 @@ class SqliteFile:
     def close(self) -> None:
         """Disconnect in order; harmless when not connected."""
         self._leave_to_parent()
+        self._comes_back = False
         if self._session is not None:
             self._in_turn(self._close)
 
@@ -109,17 +112,13 @@ class SqliteFile:
 
     def read(self, work: Callable[[Session], Answer]) -> Answer:
         """``work`` asks a single statement, so that it sees a single moment."""
-        self._leave_to_parent()
-        if self._session is None:
-            raise self._not_open()
+        self._enter()
         answer: Answer = self._in_turn(self._read, work)
         return answer
 
     def write(self, work: Callable[[Session], Answer]) -> Answer:
         """``work`` in one transaction, which no other process can interrupt; rolled back when it raises."""
-        self._leave_to_parent()
-        if self._session is None:
-            raise self._not_open()
+        self._enter()
         answer: Answer = self._in_turn(self._write, work)
         return answer
 
@@ -129,9 +128,7 @@ class SqliteFile:
         Raises:
             JournalBusy: Nothing was written.
         """
-        self._leave_to_parent()
-        if self._session is None:
-            raise self._not_open()
+        self._enter()
         deadline_mono = time.monotonic() + seconds
         if not self._turn.acquire(timeout=seconds):
             raise JournalBusy(
@@ -154,6 +151,22 @@ class SqliteFile:
             session.commits = 0
             self.read(lambda session: session.cursor.execute("pragma wal_checkpoint(passive)").fetchone())
 
+    def before_fork(self) -> None:
+        """Disconnect, and keep the turn: a thread that connected in between would leave the child its connection."""
+        self._leave_to_parent()
+        if "_turn" in vars(self):  # else it was never open
+            self._turn.acquire()
+            self._is_forking = True
+            if self._session is not None:
+                self._comes_back = True
+                self._offload(self._close)
+
+    def after_fork(self) -> None:
+        """Give the turn to the next, in the parent."""
+        if self._is_forking:
+            self._is_forking = False
+            self._turn.release()
+
     def abandon(self) -> None:
         """Let go without closing, as after the descriptors were lost; this process can't open the file again.
 
@@ -166,12 +179,18 @@ class SqliteFile:
     def forget_in_child(self) -> None:
         """The same in a forked child, where another thread of the parent may have held our lock for ever."""
         vars(self).pop("_turn", None)
+        self._is_forking = self._comes_back = False
         self.abandon()
 
     def _leave_to_parent(self) -> None:
         # A fork made in C tells nobody; asked before the offload, whose thread or lock is the parent's too.
         if self._session is not None and self._session.pid != os.getpid():
             self.forget_in_child()
+
+    def _enter(self) -> None:
+        self._leave_to_parent()
+        if self._session is None and not self._comes_back:
+            raise self._not_open()
 
     def _in_turn(self, fn: Callable[..., Answer], /, *args: Any) -> Answer:
         with self._turn:
@@ -184,7 +203,7 @@ class SqliteFile:
             if self._is_there(session):
                 return
             self._close_the_old(session)
-        self._session = self._connect()
+        self._session, self._comes_back = self._connect(), False
 
     def _is_there(self, session: Session) -> bool:
         return _inode(self._look()) == session.inode and logs_of(self.path) == session.logs
@@ -251,6 +270,8 @@ class SqliteFile:
             self._close()
 
     def _current(self) -> Session:
+        if self._session is None and self._comes_back:
+            self._open()
         session = self._session
         if session is None:
             raise self._not_open()

@@ -39,6 +39,12 @@ class Door:
     def close(self) -> None:
         self._identity = None
 
+    def before_fork(self) -> None:
+        raise NotImplementedError("a simulated process does not fork")
+
+    def after_fork(self) -> None:
+        raise NotImplementedError("a simulated process does not fork")
+
     def forget_in_child(self) -> None:
         self._identity = None
 
