@@ -74,3 +74,39 @@ def test_a_loop_that_failed_is_begun_again(tmp_path: Path) -> None:
 
     assert said.count("service begins") == 2
     assert said[-2:] == ["service has ended", "stopped None"]
+
+
+WITHOUT_THREADS = """if True:
+    import sys, threading, time
+    from onduty import OnDuty
+
+    duty = OnDuty(lambda environ, start_response: [], name="story", dir=sys.argv[1], grace=30)
+
+    @duty.every(seconds=0.05, on="every_worker")
+    def beat():
+        pass
+
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if "scheduler" in thread.name:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    threading.Thread.start = refuse
+    duty.start()
+    began = time.monotonic()
+    duty.stop()
+    print("serves and stops", time.monotonic() - began < 20)
+"""
+
+
+def test_a_worker_that_gets_no_thread_for_its_own_work_serves_all_the_same(tmp_path: Path) -> None:
+    """It says what it does not do, and its end waits for nothing."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_THREADS, str(tmp_path)], capture_output=True, text=True, check=True, timeout=90
+    )
+
+    assert done.stdout.split("\n")[0] == "serves and stops True"
+    assert "does no work of its own until it is restarted: can't start new thread" in done.stderr
+    assert "Traceback" not in done.stderr

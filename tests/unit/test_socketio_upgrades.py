@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from onduty._runtime.aio import Tasks
 from onduty._runtime.lifecycle import Lifecycle
 from onduty.servers import _drain
 from onduty.servers._drain import stop_beside
 from onduty.socketio import threaded
+from onduty.socketio.asgi import routing
+from onduty.socketio.asgi.routing import Router
 from onduty.socketio.asgi.upgrades import Upgrades
 
 PROBED = {"type": "websocket.send", "bytes": None, "text": "3probe"}
@@ -123,3 +126,35 @@ def test_a_worker_of_threads_waits_a_moment_for_those_between(monkeypatch: pytes
     threaded.let_upgrades_finish(eio)
 
     assert between.upgrading is not finishes
+
+
+@pytest.mark.parametrize("longest", [30.0, 0.05], ids=["while it may be", "when it has been long enough"])
+def test_a_leaving_worker_closes_no_websocket_while_a_client_is_midway(
+    monkeypatch: pytest.MonkeyPatch, longest: float
+) -> None:
+    """Its own sweep does not undo what the server waits for."""
+    monkeypatch.setattr(routing, "_A_MOMENT", 0.02)
+    monkeypatch.setattr(routing, "_LONGEST_MIDWAY", longest)
+
+    async def run() -> tuple[bool, bool]:
+        upgrades, closed = Upgrades(), asyncio.Event()
+        eio, nobody = SimpleNamespace(sockets={}), SimpleNamespace(token="")
+        router = Router(None, nobody, eio, upgrades, say)  # type: ignore[arg-type]
+
+        async def send(message: dict[str, Any]) -> None:
+            assert message["type"] == "websocket.close"
+            closed.set()
+
+        router._websockets.add(send)
+        with upgrades.followed(lambda: hear(UPGRADE), say) as (_, noted):
+            await noted(PROBED)
+            router.leave(Tasks(asyncio.get_running_loop()))
+            try:
+                await asyncio.wait_for(closed.wait(), 0.3 if longest == 30 else 20)
+            except asyncio.TimeoutError:
+                pass
+            midway = closed.is_set()
+        await asyncio.wait_for(closed.wait(), 20)
+        return midway, closed.is_set()
+
+    assert asyncio.run(run()) == (longest != 30, True)

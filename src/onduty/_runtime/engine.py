@@ -93,7 +93,7 @@ class Engine:
     def _forget(self) -> None:
         self._pid = os.getpid()
         self._elector: Elector | None = None
-        self._own = OwnWork(self.settings.name, self._open_scratch, self.recruit_local, self._cool_down)
+        self._own = OwnWork(self.settings.name, self._open_scratch, self.recruit_local, self._cool_down, self._fault)
         self._has_started = False
         self._is_leaving = False
         self.is_rehearsing = False

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class OwnWork:
-    """Of one engine. ``recruit`` makes who does it, and gives it to :meth:`take`; ``cool_down`` waits a while."""
+    """Of one engine. ``recruit`` makes who does it, and gives it to :meth:`take`; ``cool_down`` waits a while;
+    ``fault`` tells of what is not done.
+    """
 
     def __init__(
         self,
@@ -26,11 +28,13 @@ class OwnWork:
         open_scratch: Callable[[], Journal],
         recruit: Callable[[Term], Scheduler],
         cool_down: Callable[[], None],
+        fault: Callable[[str], None],
     ) -> None:
         self._app = app
         self._open_scratch = open_scratch
         self._recruit = recruit
         self._cool_down = cool_down
+        self._fault = fault
         self._is_leaving = False
         self._is_over = Wakeup()
         self.scheduler: Scheduler | None = None
@@ -55,7 +59,12 @@ class OwnWork:
                 self.begin(clock)
 
         scheduler.when_over = has_ended
-        scheduler.start()
+        try:
+            scheduler.start()
+        except RuntimeError as error:
+            self.take(None)
+            self._is_over.set()
+            self._fault(f"this worker serves, but does no work of its own until it is restarted: {error}")
 
     def leave(self, grace: float) -> None:
         """Begin to stop; returns at once, and may be called again."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 from typing import Any
 
@@ -29,6 +30,7 @@ from onduty.socketio.ids import Ids
 from onduty.socketio.route import Route, Way, route_scope
 
 _A_MOMENT = 0.5
+_LONGEST_MIDWAY = 1.0
 _UNREACHABLE = (unix.Gone, unix.Wedged, PermissionError)
 _RESTARTING = 1012
 """What a WebSocket is closed with (RFC 6455 7.4, registered with IANA): come back."""
@@ -85,16 +87,18 @@ class Router:
     async def _say_farewell(self, tasks: Tasks) -> None:
         """Again and again until the loop ends: while it winds down, the server still lets some in.
 
-        A WebSocket is not closed in its first moment: cut off amid its upgrade, a client would poll for ever.
+        A WebSocket is not closed in its first moment, nor while a client is midway, for another second at most.
         """
         known: set[Any] = set()
-        while True:
+        for turn in itertools.count():
+            spares_websockets = self._upgrades.is_midway() and turn * _A_MOMENT <= _LONGEST_MIDWAY
             waiting = {relay: where for relay, (scope, where) in self._relays.items() if scope.get("method") != "POST"}
             for relay in known & waiting.keys():
-                relay.cut()
+                if not spares_websockets or self._relays[relay][0]["type"] != "websocket":
+                    relay.cut()
             for relay in waiting.keys() - known:
                 tasks.submit(self._have_woken(waiting[relay]))
-            for send in known & self._websockets:
+            for send in () if spares_websockets else known & self._websockets:
                 tasks.submit(_close(send))
             known = {*waiting, *self._websockets}
             for session in list(self._eio.sockets.values()):
