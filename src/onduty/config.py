@@ -122,10 +122,10 @@ def _seconds(spelled: str, value: Any) -> float:
     total = getattr(value, "total_seconds", None)
     try:
         number = float("nan") if isinstance(value, bool) else float(total() if total else value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = float("nan")
     if not 0 <= number <= _LONGEST:
-        raise ConfigError(f"{spelled}{value!r} must be zero or more seconds, at most {_LONGEST} (a century)")
+        raise ConfigError(f"{spelled}{value!r:.40} must be zero or more seconds, at most {_LONGEST} (a century)")
     return number
 
 

@@ -12,6 +12,10 @@ Overlap = Literal["skip", "queue", "cancel"]
 Where = Literal["leader", "every_worker"]
 
 
+LONGEST = 36_525 * 86_400
+"""Seconds, a century: what comes of more is no instant that a machine can name."""
+
+
 class Options(NamedTuple):
     """How a task behaves beside its schedule; durations in seconds. The table in the docs is the meaning.
 
@@ -78,10 +82,13 @@ def seconds(name: str, value: float | timedelta, *, zero: bool = True) -> float:
     """A duration given as number or ``timedelta``, in seconds; refuses what is not a sensible one."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or (isinstance(value, float) and not math.isfinite(value)):
         raise DeclarationError(f"{name}={value!r} is not a duration; give seconds or a timedelta")
     if value < 0 or (value == 0 and not zero):
-        raise DeclarationError(f"{name}={value!r} must be {'zero or more' if zero else 'more than zero'} seconds")
+        raise DeclarationError(f"{name}={value!r:.40} must be {'zero or more' if zero else 'more than zero'} seconds")
+    if value > LONGEST:
+        raise DeclarationError(f"{name}={value!r:.40} must be at most {LONGEST} seconds (a century)")
     return float(value)
 
 

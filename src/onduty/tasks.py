@@ -192,7 +192,7 @@ class Task(Declared, Generic[P, R_co]):
 
         printable("key", key)
         self._refuse_local("schedule")
-        if kwargs is not None and not isinstance(kwargs, dict):
+        if kwargs is not None and not (isinstance(kwargs, dict) and all(isinstance(name, str) for name in kwargs)):
             raise ArgumentError(f"schedule(kwargs={kwargs!r}): give the arguments by name, such as {{'user_id': 3}}")
         spec = to_spec(every=every, cron=cron, at=at, timezone=timezone)
         self.owner.put_schedule(self, key, spec, self.call.bind((), kwargs or {}))

@@ -11,7 +11,7 @@ import pytest
 
 from onduty import Context, OnDutyError, Outcome
 from onduty.clock import SECOND
-from onduty.events import TaskPaused, TaskResumed
+from onduty.events import Advice, TaskPaused, TaskResumed
 from onduty.journal import Dynamic, Request
 from support.stage import Stage, tick
 from support.waiting import eventually
@@ -472,3 +472,43 @@ def test_a_very_long_sleep_is_a_sleep(stage: Stage) -> None:
     eventually(lambda: stage.rows("export", None))
     cancel(stage, "export", run_id)
     eventually(lambda: ended(stage, run_id) is Outcome.STOPPED)
+
+
+def test_what_is_asked_of_a_task_that_is_not_declared_is_told_once(stage: Stage) -> None:
+    """It waits, or has no effect, and without a word nobody would know why."""
+    stage.hear(Advice)
+
+    @stage.duty.task
+    def export() -> None: ...
+
+    stage.journal.put_schedule(Dynamic("gone", "k", '{"every": 2}', "{}", stage.clock.now()))
+    stage.begin()
+    for _ in range(3):
+        trigger(stage, "elsewhere")
+    eventually(lambda: len(stage.heard) == 2)
+    run_id = trigger(stage, "export")
+    eventually(lambda: ended(stage, run_id))
+
+    said = [one.text for one in stage.heard]
+    assert [text.partition(":")[0] for text in said] == [
+        "the worker on duty does not declare gone",
+        "the worker on duty does not declare elsewhere",
+    ]
+    assert "'k'" in said[0]
+    assert "was='gone'" in said[0]
+    assert "give each a name=" in said[1]
+    assert [one.task for one in stage.journal.requests()] == ["elsewhere"] * 3
+
+
+def test_a_service_that_returns_is_told(stage: Stage) -> None:
+    """Its loop was forgotten, most likely; it is not begun again in this term."""
+    stage.hear(Advice)
+
+    @stage.duty.service
+    def collector(ctx: Context) -> None: ...
+
+    stage.begin()
+
+    eventually(lambda: stage.heard)
+    assert "collector has returned" in stage.heard[0].text
+    assert "while ctx.sleep(1)" in stage.heard[0].text

@@ -7,12 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-CONFTEST = """
-import pytest
-from shop import create_app
-pytest_plugins = ["onduty.testing.pytest"]
-app = pytest.fixture(create_app)
-"""
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 
 
@@ -21,7 +15,7 @@ def test_the_page_s_examples_pass(tmp_path: Path) -> None:
     page = PAGE.read_text(encoding="utf-8")
     files = dict(re.findall(r"```python\n# (\S+)\n(.*?)```", page, re.DOTALL))
     assert len(files) == page.count("```python")
-    for name, text in {**files, "conftest.py": CONFTEST}.items():
+    for name, text in files.items():
         (tmp_path / name).write_text(text)
 
     done = subprocess.run(

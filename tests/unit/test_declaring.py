@@ -51,6 +51,8 @@ class Thing:
         (lambda duty: duty.every(seconds=5, jitter=6)(plain), "jitter=6"),
         (lambda duty: duty.every(seconds=5, timeout=0)(plain), "timeout=0"),
         (lambda duty: duty.every(seconds=5, retries=-1)(plain), "retries=-1"),
+        (lambda duty: duty.every(seconds=5, backoff=timedelta.max)(plain), r"backoff=.* must be at most .*a century"),
+        (lambda duty: duty.every(seconds=5, timeout=10**400)(plain), r"timeout=10{39}.* must be at most .*a century"),
         (lambda duty: duty.every(seconds=5, concurrency=0)(plain), "concurrency=0"),
         (lambda duty: duty.task(context_second), "has a parameter ctx: it takes the context, so let it be the first"),
         (lambda duty: duty.task(Thing.method), "has a parameter self: it is a method"),

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from onduty._runtime.hub import Hub, Line
+from onduty._runtime.hub import Hub, Line, ask
 from support.waiting import eventually
 
 
@@ -160,3 +160,15 @@ def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
     assert eventually(answered) == [{**answer(), "place": 0}]
     line.close()
     hub.close()
+
+
+def test_a_leader_that_is_too_busy_to_answer_is_not_nobody(tmp_path: Path, selector: selectors.BaseSelector) -> None:
+    """Who asks from outside can tell one from the other."""
+    assert ask(tmp_path, 0.1) is None
+    hub = Hub(tmp_path, selector, answer)  # and nobody turns the loop
+    try:
+        with pytest.raises(TimeoutError):
+            ask(tmp_path, 0.1)
+    finally:
+        hub.close()
+    assert ask(tmp_path, 0.1) is None

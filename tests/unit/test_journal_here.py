@@ -32,15 +32,14 @@ def ask():
         over.wait(0.001)
 
 def journals():
-    return sum("journal" in os.path.realpath(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd"))
+    return [one for one in os.listdir("/proc/self/fd") if "journal" in os.path.realpath(f"/proc/self/fd/{one}")]
 
-def locks():
-    with open("/proc/locks") as file:
-        return sum(int(line.split()[4]) == os.getpid() for line in file if "POSIX" in line)
+def is_locked():
+    return any("lock:" in open(f"/proc/self/fdinfo/{one}").read() for one in journals())
 
 def in_child(answer):
     order.trigger()
-    os.write(answer, json.dumps(locks() > 0).encode())
+    os.write(answer, json.dumps(is_locked()).encode())
 
 threads = [threading.Thread(target=ask) for _ in range(2)]
 for thread in threads:
@@ -64,7 +63,7 @@ for _ in range(40):
 over.set()
 for thread in threads:
     thread.join()
-print(json.dumps({"told": told, "errors": errors, "open": journals()}))
+print(json.dumps({"told": told, "errors": errors, "open": len(journals())}))
 """
 
 

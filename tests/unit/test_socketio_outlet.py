@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from onduty.socketio.client import open_client
 from onduty.socketio.outlet import ENOUGH, Counted, Gathered
 
 
@@ -195,3 +197,14 @@ def test_who_can_not_go_on_leaves_nothing_behind(room: int, got: list[bytes]) ->
     outlet.end()
 
     assert client.got == got
+
+
+def test_a_client_that_has_gone_is_a_broken_pipe_to_whoever_still_speaks_to_it() -> None:
+    """Simple-websocket says goodbye in a thread of the session, and knows what to do with that error only."""
+    ours, theirs = socket.socketpair()
+    client = open_client(ours.detach())
+    client.close()
+
+    with pytest.raises(BrokenPipeError):
+        client.send(b"goodbye")
+    theirs.close()

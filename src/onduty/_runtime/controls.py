@@ -19,6 +19,7 @@ from onduty.journal import Dynamic, Opening, Request
 from onduty.journal.entries import Answered
 
 MOST_AT_ONCE = 200
+_A_FEW = 20
 
 
 class Controls:
@@ -44,6 +45,7 @@ class Controls:
         self._revision: int | None = None  # that of the last look
         self._levels: int | None = None  # that of what the planner knows of pauses and schedules
         self._dynamic: dict[str, Dynamic] = {}
+        self._strangers: set[str] = set()
 
     def open(self, opening: Opening) -> None:
         """The levels with which the term begins: lanes are made and marked as paused."""
@@ -75,6 +77,9 @@ class Controls:
         cancelled = _cancelled(requests)
         for request in requests[:MOST_AT_ONCE]:
             self._take(request, request.id in cancelled)
+        if not requests:
+            for request in journal.requests(None, _A_FEW):
+                self._is_strange(request.task, "a run is asked for; it waits for a worker that does")
         more = len(requests) > MOST_AT_ONCE
         self._revision = None if more else revision
         return more
@@ -94,6 +99,16 @@ class Controls:
         else:
             self._desk.cancel(request.target)
         self._desk.write(Answered(request.id))
+
+    def _is_strange(self, task: str, consequence: str) -> None:
+        """Once for each: code that is being deployed, or has been, may know it, or another app in the same folder."""
+        if task not in self._strangers:
+            self._strangers.add(task)
+            text = (
+                f"the worker on duty does not declare {task}: {consequence}."
+                f" If it was renamed, say was={task!r}; if it is of another app, give each a name= of its own"
+            )
+            self._events.emit(ev.Advice(self._clock.now(), self._term.app, text))
 
     # Levels
 
@@ -115,6 +130,7 @@ class Controls:
     def _adopt(self, dynamic: Dynamic) -> Lane | None:
         made = self._lane_for(dynamic)
         if made is None:
+            self._is_strange(dynamic.task, f"nothing runs by its schedule {dynamic.key!r}")
             return None
         self._dynamic[made.name] = dynamic
         lane = self._lanes.setdefault(made.name, made)

@@ -22,6 +22,7 @@ from onduty.clock import SECOND, Clock
 from onduty.events import Events
 from onduty.journal import Outcome, RunRecord
 from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Finish, Lost, Note, Passed
+from onduty.options import LONGEST
 from onduty.schedules import Slots
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ ONCE_MORE = 1.0
 CANCELLED = "it was cancelled"
 REPLACED = "a newer run took its place"
 PAUSED = "it was paused"
+_HOW_TO_STAY = "one that is to stay loops, while ctx.sleep(1): ..."
 
 Step = tuple[Entry, Literal["start", "queue", "note"], "Execution | None"]
 
@@ -183,10 +185,14 @@ class Desk:
             self._finish(run, outcome, run.error)
             if (failed and not halted) or run.why == CANCELLED:
                 retry_in = self._revive(lane, run)
+            elif outcome is Outcome.SUCCEEDED:
+                text = f"the service {lane.task} has returned, and is not started again in this term: {_HOW_TO_STAY}"
+                self._events.emit(ev.Advice(self._clock.now(), self._term.app, text))
             elif run.why == PAUSED:  # and resumed meanwhile, or else it is not begun
                 self.alarms.set(0.0, lambda: self.freed(lane))
         elif failed and run.why not in (CANCELLED, REPLACED) and run.attempt <= run.declared.chosen.retries:
-            retry_in = run.declared.chosen.backoff * _doubled(run.attempt - 1) * self._spread(0.8, 1.2)
+            backoff = min(run.declared.chosen.backoff * _doubled(run.attempt - 1), LONGEST)
+            retry_in = backoff * self._spread(0.8, 1.2)
             at = self._clock.now()
             self.write(Again(run.run_id, run.attempt, at + round(retry_in * SECOND), at, run.error))
             self._retry_in(retry_in, lane, self._again(lane, run, run.log()), outcome, run.error)

@@ -326,6 +326,8 @@ class Elector:
         if hub is not None:
             hub.close()
         now = self._clock.now()
+        if why == policy.LOCK_LOST:
+            self._events.emit(ev.EngineFault(now, self._app, f"{why}; what ran here may run once more"))
         for run in lingering:
             self._events.emit(ev.RunLingers(now, self._app, run.task_name, run.run_id, run.slot, run.attempt))
         self._events.emit(ev.TermEnded(now, self._app, number, why, len(lingering)))

@@ -340,7 +340,7 @@ class Engine:
         return self._journal.to_write()
 
     def leader(self) -> dict[str, Any] | None:
-        """Who is on duty: asked of itself, then of the hub. ``None``: nobody answers."""
+        """Who is on duty: asked of itself, then of the hub. ``None``: nobody is, as far as this process knows."""
         if self.is_leading:
             assert self._elector is not None
             return self._elector.about_me()
@@ -354,6 +354,8 @@ class Engine:
 
         try:
             return ask(self.folder, ASK_TIMEOUT)
+        except TimeoutError:  # too busy to answer, and still the one
+            return self._elector.known_leader if self._elector is not None else None
         except (PermissionError, NotADirectoryError) as error:
             raise unusable(f"the folder {self.folder} can't be entered", error) from error
 

@@ -235,7 +235,11 @@ def ring(folder: Path) -> bool:
 
 
 def ask(folder: Path, timeout: float) -> dict[str, Any] | None:
-    """Who leads, asked once from outside the election; ``None``: nobody answered within ``timeout`` seconds."""
+    """Who leads, asked once from outside the election; ``None``: nobody is there.
+
+    Raises:
+        TimeoutError: Somebody is, and has not answered within ``timeout`` seconds.
+    """
     connection = _connect(folder)
     if connection is None:
         return None
@@ -245,6 +249,8 @@ def ask(folder: Path, timeout: float) -> dict[str, Any] | None:
         with connection.makefile("rb") as lines:
             answer = lines.readline(_LINE)
         return json.loads(answer) if answer else None
+    except TimeoutError:
+        raise
     except (OSError, ValueError, RecursionError):
         return None
     finally:

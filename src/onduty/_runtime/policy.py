@@ -79,6 +79,9 @@ def lost_until(last: Tenure | None, boot: str, newest: Newest, now: int) -> int:
     return min(last.reserved_until, now) if in_doubt else 0
 
 
+LOCK_LOST = "the lock was lost: its descriptor was closed or its file replaced"
+
+
 class Signs(NamedTuple):
     """What a leader sees of itself."""
 
@@ -91,7 +94,7 @@ class Signs(NamedTuple):
 def why_step_down(signs: Signs) -> str | None:
     """The reason to end the term now, the gravest first; ``None``: go on."""
     if not signs.holds_lock:
-        return "the lock was lost: its descriptor was closed or its file replaced"
+        return LOCK_LOST
     if signs.term_lost:
         return "a newer term has begun"
     if signs.fault:

@@ -81,10 +81,12 @@ class FileElection:
             if error.errno == errno.EBADF:
                 raise  # closed behind our back: nothing to try again
             self._close()
-            raise StoreUnavailable(
-                f"the lock {self._path} can't be asked for ({error.strerror}): give it to the user that runs the"
-                " workers, or remove it while none of them runs"
-            ) from error
+            remedy = (
+                "its folder was removed while the workers ran; they make another one"
+                if error.errno == errno.ENOENT
+                else "give it to the user that runs the workers, or remove it while none of them runs"
+            )
+            raise StoreUnavailable(f"the lock {self._path} can't be asked for ({error.strerror}): {remedy}") from error
         return False
 
     def began(self, term: int, since: int, until: int = 0, gap: bool = False, row: int = 0) -> None:

@@ -212,7 +212,7 @@ class SqliteFile:
         # A file that was moved away meanwhile is safe: SQLite compares the inode before it deletes a log by its name.
         session, self._session = self._session, None
         if session is not None:
-            session.connection.close()
+            session.close()
 
     def _read(self, work: Callable[[Session], Answer]) -> Answer:
         session = self._current()
@@ -246,7 +246,7 @@ class SqliteFile:
     def _connected_anew(self, old: Session) -> Session:
         """What SQLite could open for reading only, it never writes; by now it may be able to."""
         new = self._connect()
-        old.connection.close()
+        old.close()
         self._session = new
         return new
 

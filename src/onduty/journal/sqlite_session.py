@@ -34,6 +34,11 @@ class Session:
         self.own_terms.clear()
         self.places.clear()
 
+    def close(self) -> None:
+        """Whoever still holds this object holds no file open: SQLite keeps what has an unfinished statement."""
+        self.cursor.close()
+        self.connection.close()
+
     def wait_for_others(self, seconds: float) -> None:
         """How long from now on a statement waits for another process's transaction."""
         self.cursor.execute(f"pragma busy_timeout = {round(max(seconds, 0.0) * 1000)}")

@@ -70,6 +70,8 @@ def _outlet(connection: socket.socket) -> Outlet:
 
 
 def _send_all(connection: socket.socket, data: bytes) -> None:
+    if connection.fileno() < 0:
+        raise BrokenPipeError("the client has gone")  # a session's own thread may say goodbye later than we
     # Not by ``sendall``: gevent's calls ``send``, which is ours.
     done = socket.socket.send(connection, data)
     while done < len(data):
