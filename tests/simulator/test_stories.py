@@ -30,6 +30,7 @@ TAUGHT = {
     5040: "what lingered of a dropped schedule did not count when it was made again",
     7922: "a power cut just after a leader had let go took rows, and no slot was in doubt",
     8175: "what can't be seen was waited for by a clock that had been set back",
+    8520: "what ran on a full disk before the clock was set back ran once more",
     8566: "a retry of an earlier term waited for a clock that had been set back",
     9232: "a lost run that had begun again was queued once more when the answer was lost",
 }

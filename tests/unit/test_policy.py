@@ -126,6 +126,15 @@ def test_slots_are_in_doubt_when_their_rows_may_be_missing(boot: str, clean: boo
     assert policy.lost_until(None, me.boot, Newest(1, 9), 60) == 0
 
 
+def test_what_a_leader_ran_before_the_clock_was_set_back_is_in_doubt_too() -> None:
+    """It had reserved a minute, and our clock shows less than its own did then."""
+    me = this_process()
+    last = Tenure(me, 1, 0, clean=False, reserved_until=policy.RESERVE + 100, gap=True)
+
+    assert policy.lost_until(last, me.boot, Newest(1, 0), 100) == 100
+    assert policy.lost_until(last, me.boot, Newest(1, 0), 99) == last.reserved_until
+
+
 def test_a_journal_that_has_not_heard_of_the_last_leader_s_newest_row_lacks_it() -> None:
     """It is new, or an older copy: what that leader ran is in another file, up to what it had reserved."""
     me = this_process()

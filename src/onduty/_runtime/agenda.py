@@ -203,7 +203,7 @@ class Agenda:
                 continue
             following = plan.schedule.next_after(slot)
             alone = at > now and slot >= plan.on_time_from and (following is None or plan.due_at(following) > until)
-            if alone and may(name):
+            if alone and slot > plan.lost_until and may(name):
                 plan.slot, plan.mark = following, slot
                 self._push(plan)
                 found.append(Due(name, (slot,), at=at))

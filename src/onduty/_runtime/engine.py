@@ -49,8 +49,6 @@ Hire: TypeAlias = "Callable[[Clock, Callable[[], Scope] | None, Callable[[], Any
 """Makes what runs users' functions, of the engine's clock, scope and event loop."""
 
 ASK_TIMEOUT = 1.0
-RESERVE = 60 * SECOND
-"""Microseconds for which a leader reserves the slots ahead; moved on every half of it."""
 
 
 class Engine:
@@ -252,6 +250,8 @@ class Engine:
 
     def _reach(self, gap: bool) -> int:
         # With every commit on the disk there are no rows that a power cut could take.
+        from onduty._runtime.policy import RESERVE
+
         return 0 if self.settings.durability == "full" and not gap else self._clock.now() + RESERVE
 
     def _fault(self, text: str) -> None:

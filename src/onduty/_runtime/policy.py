@@ -6,6 +6,7 @@ Nothing here reads a clock, a file or a process; all of it can be tested in a ta
 # Annotations are evaluated here: a named tuple compiles each one that is text, 0.1 ms a class in every worker.
 from typing import NamedTuple
 
+from onduty.clock import SECOND
 from onduty.election import Tenure
 from onduty.journal import Newest
 
@@ -22,6 +23,8 @@ HURRY = 1.0
 HURRY_STEP = 0.005
 NEXT_IN_LINE = 2
 LEADER_LOOK = 0.05
+RESERVE = 60 * SECOND
+"""Microseconds for which a leader reserves the slots ahead; moved on every half of it."""
 RENEW_EVERY = 1.0
 ASK_EVERY = 1.0
 MOST_PATIENCE = 10.0
@@ -74,9 +77,16 @@ def lost_until(last: Tenure | None, boot: str, newest: Newest, now: int) -> int:
     if last is None:
         return 0
     if newest.term < last.term or newest.row < last.row:
-        return min(last.reserved_until or now, now)
+        return _may_have_run_until(last.reserved_until or now, now)
     in_doubt = last.gap or last.process.boot != boot
-    return min(last.reserved_until, now) if in_doubt else 0
+    return _may_have_run_until(last.reserved_until, now) if in_doubt else 0
+
+
+def _may_have_run_until(reserved_until: int, now: int) -> int:
+    """Nobody has run a slot before its time. But who reserved saw a clock that showed ``RESERVE`` less; if ours shows
+    still less, it has been set back since, and how far it had come is not known.
+    """
+    return min(reserved_until, now) if now >= reserved_until - RESERVE else reserved_until
 
 
 LOCK_LOST = "the lock was lost: its descriptor was closed or its file replaced"

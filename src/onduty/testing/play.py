@@ -12,8 +12,9 @@ from functools import partial
 from typing import Any
 
 from onduty import events as ev
-from onduty._runtime.engine import RESERVE, Engine
+from onduty._runtime.engine import Engine
 from onduty._runtime.past import Past
+from onduty._runtime.policy import RESERVE
 from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.term import Term
 from onduty.backends import open_scratch

@@ -8,7 +8,6 @@ and here the world comes and says that something has happened.
 from __future__ import annotations
 
 from onduty._runtime import policy
-from onduty._runtime.engine import RESERVE
 from onduty._runtime.past import Past
 from onduty._runtime.scheduler import Scheduler
 from onduty._runtime.term import AHEAD, Term
@@ -126,7 +125,7 @@ class Worker(Process):
         self.newest_term = number
         now = self.clock.now()
         until = policy.lost_until(last, self.me.boot, known, now)
-        self.election.began(number, now, now + RESERVE, bool(until), known.row)
+        self.election.began(number, now, now + policy.RESERVE, bool(until), known.row)
         term = Term(
             "simulated",
             number,
@@ -157,7 +156,7 @@ class Worker(Process):
             return None
 
     def _reserve(self, gap: bool) -> None:
-        self.election.reserve(self.clock.now() + RESERVE, gap, self.journal.newest().row)
+        self.election.reserve(self.clock.now() + policy.RESERVE, gap, self.journal.newest().row)
 
     def _turn_in(self, seconds: float) -> None:
         self._turn_number += 1
