@@ -185,11 +185,11 @@ class Desk:
             self._finish(run, outcome, run.error)
             if (failed and not halted) or run.why == CANCELLED:
                 retry_in = self._revive(lane, run)
-            elif outcome is Outcome.SUCCEEDED:
-                text = f"the service {lane.task} has returned, and is not started again in this term: {_HOW_TO_STAY}"
-                self._events.emit(ev.Advice(self._clock.now(), self._term.app, text))
             elif run.why == PAUSED:  # and resumed meanwhile, or else it is not begun
                 self.alarms.set(0.0, lambda: self.freed(lane))
+            elif outcome is Outcome.SUCCEEDED and not halted:
+                text = f"the service {lane.task} has returned, and is not started again in this term: {_HOW_TO_STAY}"
+                self._events.emit(ev.Advice(self._clock.now(), self._term.app, text))
         elif failed and run.why not in (CANCELLED, REPLACED) and run.attempt <= run.declared.chosen.retries:
             backoff = min(run.declared.chosen.backoff * _doubled(run.attempt - 1), LONGEST)
             retry_in = backoff * self._spread(0.8, 1.2)
