@@ -512,3 +512,26 @@ def test_a_service_that_returns_is_told(stage: Stage) -> None:
     eventually(lambda: stage.heard)
     assert "collector has returned" in stage.heard[0].text
     assert "while ctx.sleep(1)" in stage.heard[0].text
+
+
+def test_a_service_that_ends_for_a_pause_without_looking_goes_on_when_resumed(stage: Stage) -> None:
+    """It has not forgotten its loop."""
+    begun: list[int] = []
+    leave = threading.Event()
+
+    @stage.duty.service
+    def collector(ctx: Context) -> None:
+        begun.append(1)
+        leave.wait(20)
+
+    stage.hear(TaskPaused)
+    stage.begin()
+    eventually(lambda: begun)
+    stage.journal.set_paused("collector", stage.clock.now())
+    stage.ring()
+    eventually(lambda: stage.heard)
+    stage.journal.set_paused("collector", None)
+    stage.ring()
+    leave.set()
+
+    eventually(lambda: len(begun) == 2)
