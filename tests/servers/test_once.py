@@ -15,7 +15,7 @@ import pytest
 from onduty._runtime import policy
 from support.leadership import gaps
 from support.once_site import OnceSite, children, load
-from support.processes import ask, is_living
+from support.processes import ask, is_living, stop
 from support.waiting import eventually, throughout
 
 LOAD_SECONDS = 30.0 if os.environ.get("ONDUTY_LONG") else 15.0
@@ -174,7 +174,7 @@ def test_a_leader_that_is_frozen_and_released_goes_on_alone(site: OnceSite) -> N
     """
     with site.gunicorn("gthread") as server:
         leader = site.leads()
-        os.kill(leader, signal.SIGSTOP)
+        stop(leader)
         stopped = time.monotonic_ns()
         try:
             eventually(lambda: f"pid {leader}, has been stopped for" in server.output(), 30, what="the standby says so")
@@ -195,7 +195,7 @@ def test_a_leader_frozen_for_ten_seconds_is_replaced_where_that_was_asked_for(si
     with site.gunicorn("gthread", ONDUTY_FROZEN_LEADER="kill") as server:
         leader = site.leads()
         site.all_goes_on()
-        os.kill(leader, signal.SIGSTOP)
+        stop(leader)
         stopped = time.monotonic_ns()
         try:
             site.leads(but=[leader], timeout=25)

@@ -15,6 +15,7 @@ import pytest
 import socketio
 
 from onduty.socketio.bus import Emitter
+from support.processes import stop
 from support.sio_site import Clients, Session, SioSite, clients, foreign, site
 from support.waiting import eventually
 
@@ -209,7 +210,7 @@ def test_a_frozen_worker_holds_nobody_else_up(server: SioSite, many: Clients) ->
     while session.owner != tokens[frozen]:
         session = Session(server)
 
-    os.kill(frozen, signal.SIGSTOP)
+    stop(frozen)
     try:
         answers = many.do("ask", event="who", only=awake, within=5000)
         reachable = [number for number, pid in zip(awake, answers, strict=True) if isinstance(pid, int)]

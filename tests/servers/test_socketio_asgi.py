@@ -213,9 +213,10 @@ def test_the_fastapi_example_counts_for_every_client(tmp_path: Path, kind: str) 
         many = Clients(f"http://127.0.0.1:{port}", tmp_path / "node")
         try:
             many.open(8)
+            many.all(lambda one: "count" in one["events"])
             many.do("forget")
             states = many.all(lambda one: one["events"].get("count", {}).get("count", 0) >= 5)
-            # Once: they have come in the middle of it.
+            # Once: they begin to listen in the middle of it.
             assert [one["events"]["count"]["outOfOrder"] for one in states] == [1] * 8
             assert many.answers("add", 2) == [2] * 8
         finally:

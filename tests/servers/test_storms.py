@@ -17,7 +17,7 @@ import pytest
 from support.asking import each_once, ended, triggers, want
 from support.disks import immutable
 from support.once_site import OnceSite, children
-from support.processes import ask
+from support.processes import ask, stop
 from support.waiting import eventually
 
 
@@ -75,7 +75,7 @@ def _stop_between_two_writes(site: OnceSite, leader: int) -> None:
     """In the middle of a transaction it would keep everybody from the journal: what is told then, others test."""
 
     def is_stopped() -> bool:
-        os.kill(leader, signal.SIGSTOP)
+        stop(leader)
         with closing(sqlite3.connect(site.journal, timeout=0.5, isolation_level=None)) as other:
             try:
                 other.execute("begin immediate")

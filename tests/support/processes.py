@@ -169,6 +169,23 @@ def is_living(pid: int) -> bool:
     return any(pid == other for other, _, _ in _living([str(pid)]))
 
 
+def stop(pid: int) -> None:
+    """SIGSTOP, and wait until it has come to every thread.
+
+    Each goes on until the kernel has told it: with two busy CPUs, 48 of 1,627 processes still began a transaction after
+    ``kill`` had returned.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    threads = Path(f"/proc/{pid}/task")
+    eventually(lambda: all(_state(one) == "T" for one in threads.iterdir()), what=f"all threads of {pid} have stopped")
+
+
+def _state(thread: Path) -> str:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return (thread / "stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    return ""  # it has just ended
+
+
 def children_of(pid: int) -> list[int]:
     """The living children of a process, such as a server's workers; zombies do not count."""
     return sorted(child for child, parent, _ in _living() if parent == pid)
