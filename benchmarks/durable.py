@@ -6,9 +6,9 @@ What is due by a schedule, at about the rate that each side can do: onduty's slo
 falls behind, and what it passes over costs rows), jobs of APScheduler 3's SQLAlchemy store (200 of 100 ms; with more it
 is slower, since it reads all that are due at once), and DBOS workflows called in a loop.
 
-What is asked for: 10,000 runs in a queue, from the start of the worker until the last one has run. onduty
-(``concurrency=64``) beside Huey's consumer (one worker, its quickest; ``store_none``, since without it a run leaves no
-trace, and one that is cut is gone); with the asking, by one process, one after the other, and without it.
+What is asked for: 10,000 runs in a queue, from the start of the worker until the last one has run; each side at its
+quickest. onduty (``concurrency=256``) beside Huey's consumer (one worker; ``store_none``, since without it a run leaves
+no trace, and one that is cut is gone); with the asking, by one process, one after the other, and without it.
 
 The bare limit: a loop in one thread that inserts a row and updates it, a transaction each. *Rows*: what our journal
 alone takes, the request, claim and end of each of 10,000 runs written 64 to a transaction, and nothing run.
@@ -89,7 +89,7 @@ def _slots(folder: Path, synchronous: str) -> None:
 
 def _queue(folder: Path, synchronous: str) -> None:
     duty = _duty(folder, synchronous)
-    task = duty.task(concurrency=64)(no_op)
+    task = duty.task(concurrency=256)(no_op)
     _queued(task.trigger, duty.start)
 
 

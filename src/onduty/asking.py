@@ -14,7 +14,7 @@ from typing import Any
 from onduty._runtime.engine import Engine
 from onduty.clock import to_datetime
 from onduty.errors import DeclarationError
-from onduty.journal import Dynamic, Journal, Mark, RunRecord
+from onduty.journal import Dynamic, Journal, Mark, Request, RunRecord
 from onduty.run import Run
 from onduty.schedules import Schedule
 from onduty.tasks import Declared, DynamicSchedule, Task
@@ -100,12 +100,13 @@ class Asking:
             journal = self._journal_of(declared, engine)
             return journal.log(wanted) if journal else "[]"
 
-        def is_asked(wanted: str) -> bool:
-            journal = self._journal_of(declared, engine)
-            return bool(journal and (declared.chosen.on == "every_worker" or journal.asked(wanted)))
+        def asked(wanted: str) -> Request | None:
+            if declared.chosen.on == "every_worker":  # it is accepted in a moment, and asked for in no journal
+                return Request(wanted, "trigger", declared.name, engine.clock.now())
+            return engine.journal.asked(wanted) if engine.journal else None
 
         cancel = partial(engine.cancel, declared)
-        return Run(run_id, read, read_log, cancel, engine.clock, is_asked, in_time=engine.is_rehearsing)
+        return Run(run_id, read, read_log, cancel, engine.clock, asked, in_time=engine.is_rehearsing)
 
     def _journal_of(self, declared: Declared, engine: Engine | None = None) -> Journal | None:
         """What runs of ``declared`` are kept in: the app's, or the memory of this worker."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from onduty.clock import SECOND, Clock, Wakeup, to_datetime
 from onduty.errors import ArgumentError, OnDutyError
-from onduty.journal import Outcome, RunRecord
+from onduty.journal import Outcome, Request, RunRecord
 
 
 class LogLine(NamedTuple):
@@ -34,7 +34,7 @@ class Run:
         read_log: Callable[[str], str],
         cancel: Callable[[str], None],
         clock: Clock,
-        is_asked: Callable[[str], bool] = lambda run_id: True,
+        asked: Callable[[str], Request | None],
         *,
         in_time: bool = False,
     ) -> None:
@@ -43,14 +43,14 @@ class Run:
         self._read_log = read_log
         self._cancel = cancel
         self._clock = clock
-        self._is_asked = is_asked
+        self._asked = asked
         self._in_time = in_time
 
     @property
     def task(self) -> str | None:
-        """The name of its task; ``None`` until the worker on duty has accepted it."""
-        record = self._read(self.id)
-        return record.task if record else None
+        """The name of its task."""
+        known = self._known()
+        return known.task if known else None
 
     @property
     def slot(self) -> datetime | None:
@@ -61,10 +61,11 @@ class Run:
     @property
     def status(self) -> str:
         """*queued*, *running*, or the outcome; *unknown*: the journal has forgotten it, or was deleted."""
-        waits = self._is_asked(self.id)  # first, for it may become a run just now
-        record = self._read(self.id)
+        record = self._known()
         if record is None:
-            return "queued" if waits else "unknown"
+            return "unknown"
+        if isinstance(record, Request):
+            return "queued"
         if record.outcome is not None:
             return record.outcome.value
         return "queued" if record.attempt == 0 or record.retry_at is not None else "running"
@@ -106,8 +107,8 @@ class Run:
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        record = self._read(self.id)
-        found: dict[str, Any] = json.loads(record.kwargs) if record else {}
+        known = self._known()
+        found: dict[str, Any] = json.loads(known.kwargs) if known else {}
         return found
 
     def wait(self, timeout: float | timedelta | None = None) -> Outcome | None:
@@ -136,6 +137,11 @@ class Run:
     def cancel(self) -> None:
         """Tell it to end, or take it out of the queue, from any process; returns at once."""
         self._cancel(self.id)
+
+    def _known(self) -> RunRecord | Request | None:
+        """Its row, or what is asked for while it has none."""
+        # Once more, for it may become a run just now.
+        return self._read(self.id) or self._asked(self.id) or self._read(self.id)
 
     def __repr__(self) -> str:
         return f"<Run {self.id}>"

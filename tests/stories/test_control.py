@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from onduty import Context, OnDutyError, Outcome
+from onduty._runtime.lanes import AHEAD
 from onduty.clock import SECOND
 from onduty.events import Advice, TaskPaused, TaskResumed
 from onduty.journal import Dynamic, Request
@@ -51,6 +52,120 @@ def test_triggers_queue_in_order_and_each_runs_once(stage: Stage) -> None:
     assert record is not None
     assert (record.outcome, record.result, json.loads(record.kwargs)) == (Outcome.SUCCEEDED, "14", {"number": 7})
     assert stage.journal.requests() == []
+
+
+def test_a_long_queue_waits_in_the_journal(stage: Stage) -> None:
+    """A few are claimed ahead, however many are asked for: they are what memory holds, and what the next leader reads.
+
+    All are counted, and another task's are not held up by them.
+    """
+    go = threading.Event()
+    seen: list[int] = []
+
+    @stage.duty.task
+    def export(number: int) -> None:
+        go.wait(20)
+        seen.append(number)
+
+    @stage.duty.task
+    def other() -> None: ...
+
+    stage.begin()
+    ids = [trigger(stage, "export", number=number) for number in range(300)]
+    quick = trigger(stage, "other")
+    eventually(lambda: ended(stage, quick))
+
+    def counted() -> int:
+        stage.clock.advance(1)
+        return int(stage.schedulers[-1].snapshot()["export"]["waiting"])
+
+    eventually(lambda: counted() == 299)
+    assert len(stage.journal.unfinished()) == 1 + AHEAD
+    go.set()
+    eventually(lambda: ended(stage, ids[-1]))
+
+    assert seen == list(range(300))
+    assert counted() == 0
+
+
+def test_no_task_s_queue_starves_another_s(stage: Stage) -> None:
+    """A look takes so many at most, and the next one begins with those that had no turn."""
+
+    @stage.duty.task(overlap="cancel")
+    def always_has_room() -> None: ...
+
+    @stage.duty.task
+    def other() -> None: ...
+
+    ids = [trigger(stage, "always_has_room") for _ in range(1000)]
+    late = trigger(stage, "other")
+    stage.begin()
+    eventually(lambda: ended(stage, ids[-1]) and ended(stage, late))
+
+    rows = [row.run_id for row in reversed(stage.journal.recent(None, 2000))]
+    assert rows.index(late) < 500
+
+
+def test_a_queue_is_cancelled_whole(stage: Stage) -> None:
+    """However long it is; what is asked for afterwards runs."""
+    begun: list[int] = []
+
+    @stage.duty.task
+    def export(ctx: Context, number: int) -> None:
+        begun.append(number)
+        while number == 0 and ctx.sleep(1):
+            pass
+
+    stage.begin()
+    ids = [trigger(stage, "export", number=number) for number in range(700)]
+    eventually(lambda: begun)
+    cancel(stage, "export", ids[500])
+    eventually(lambda: ended(stage, ids[500]) is Outcome.STOPPED)
+    cancel(stage, "export", ids[500])
+    cancel(stage, "export")
+    last = trigger(stage, "export", number=1000)
+    eventually(lambda: ended(stage, last) is Outcome.SUCCEEDED)
+
+    assert begun == [0, 1000]
+    assert {ended(stage, one) for one in ids} == {Outcome.STOPPED}
+    assert stage.journal.requests() == []
+
+
+def test_the_newest_replaces_a_queue_of_any_length(stage: Stage) -> None:
+    """``overlap="cancel"``: nothing waits for a place."""
+    seen: list[int] = []
+
+    @stage.duty.task(overlap="cancel")
+    def export(ctx: Context, number: int) -> None:
+        while ctx.sleep(1) and number < 299:
+            pass
+        seen.append(number)
+
+    ids = [trigger(stage, "export", number=number) for number in range(300)]
+    stage.begin()
+    tick(stage, lambda: ended(stage, ids[-1]) is Outcome.SUCCEEDED)
+
+    assert seen[-1] == 299
+    assert len(seen) <= 3
+    assert {ended(stage, one) for one in ids[:-1]} <= {Outcome.STOPPED, Outcome.SKIPPED}
+
+
+def test_slots_do_not_come_before_what_is_asked_for(stage: Stage) -> None:
+    """As long as any of it waits: they are skipped, and it is never left behind."""
+    seen: list[object] = []
+
+    @stage.duty.every(seconds=1, overlap="queue")
+    def export(ctx: Context) -> None:
+        seen.append(ctx.slot)
+        ctx.sleep(0.5)
+
+    stage.begin_until("export", 1)
+    ids = [trigger(stage, "export") for _ in range(50)]
+    eventually(lambda: stage.journal.get(ids[0]))
+    done = len(seen)
+    tick(stage, lambda: ended(stage, ids[-1]))
+
+    assert seen[done + 1 : done + 49] == [None] * 48
 
 
 def test_a_request_waits_until_somebody_is_on_duty_and_for_code_that_knows_its_task(stage: Stage) -> None:

@@ -32,6 +32,22 @@ def test_a_run_whose_journal_was_deleted_is_unknown(tmp_path: Path) -> None:
     assert duty.get_run(run.id) is None
 
 
+def test_a_run_that_waits_to_be_taken_is_known(tmp_path: Path) -> None:
+    """It has no row yet; by its handle, or by its id."""
+    duty = OnDuty(app, name="shop", dir=tmp_path)
+
+    @duty.task
+    def export(number: int) -> None: ...
+
+    run = export.trigger(3)
+    found = duty.get_run(run.id)
+
+    assert found is not None
+    for one in (run, found):
+        assert (one.task, one.kwargs, one.status, one.slot) == ("export", {"number": 3}, "queued", None)
+    assert export.runs() == []
+
+
 def test_with_a_journal_in_memory_nobody_but_the_worker_on_duty_can_be_asked(tmp_path: Path) -> None:
     """What others ask for would be kept where nobody looks."""
     duty = OnDuty(app, name="shop", dir=tmp_path, journal="memory")

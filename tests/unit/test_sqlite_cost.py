@@ -13,6 +13,8 @@ import pytest
 from onduty.journal import Dynamic, Outcome, Request
 from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Era, Finish, Lost, Note, Passed, Renamed, Seen
 from onduty.journal.sqlite import SqliteJournal
+from onduty.journal.sqlite_requests import request
+from onduty.journal.sqlite_session import Session
 from onduty.process import this_process
 
 NOW = 1_800_000_000_000_000
@@ -64,6 +66,31 @@ def test_the_cost_does_not_grow_with_tasks(journal: SqliteJournal) -> None:
 
     grown = {name: (few[name], many[name]) for name in few if many[name] > few[name] * 1.5}
     assert grown == {}
+
+
+def test_the_cost_does_not_grow_with_the_queue(journal: SqliteJournal) -> None:
+    """Neither of what is taken from it, nor of what comes to it, nor of a cancellation: but for the counting."""
+    term = journal.begin_term(0, NOW)
+    costs = []
+    for first, runs in ((0, 200), (200, 30_000)):
+        _queue(journal, first, runs)
+        work = {
+            "asked": lambda first=first: journal.request(Request(f"new{first}", "trigger", "task", NOW)),
+            "with a key": lambda first=first: journal.request(Request(f"k{first}", "trigger", "task", NOW, key="k")),
+            "cancelled": lambda first=first: journal.request(Request(f"c{first}", "cancel", "task", NOW, target="0")),
+            "of which tasks": journal.asked_tasks,
+            "cancellations": lambda: journal.requests(["task", "late"], 200, "cancel"),
+            "the oldest": lambda: journal.requests(["task"], 20, "trigger"),
+            "of the last task": lambda: journal.requests(["late"], 20, "trigger"),
+            "before": lambda first=first: journal.requests(["task"], 20, "trigger", f"c{first}"),
+            "one": lambda: journal.asked("5"),
+            "claim": lambda first=first: journal.write(term, [Claim(f"new{first}", "task", None, NOW)]),
+            "answer": lambda first=first: journal.write(term, [Answered(f"c{first}")]),
+        }
+        costs.append({name: _steps(journal, one) for name, one in work.items()})
+
+    few, many = costs
+    assert {name: (few[name], many[name]) for name in few if many[name] > few[name] * 1.5} == {}
 
 
 def test_a_step_of_pruning_costs_what_it_deletes(journal: SqliteJournal) -> None:
@@ -124,6 +151,11 @@ def _work(journal: SqliteJournal, term: int, slot: int) -> dict[str, Callable[[]
         "log": lambda: journal.log(f"q{slot}"),
         "state": lambda: journal.state("task"),
         "revision": journal.revision,
+        "asked tasks": journal.asked_tasks,
+        "counted": lambda: journal.count_asked("task"),
+        "the oldest": lambda: journal.requests(["task"], 20, "trigger"),
+        "of several": lambda: journal.requests(["task", "x"], 20, "cancel"),
+        "before": lambda: journal.requests(["task"], 20, "trigger", "k"),
         "successes": lambda: journal.successes("task"),
     }
 
@@ -159,6 +191,16 @@ def _add_history(journal: SqliteJournal, term: int, first: int, runs: int) -> No
     slots = range(first, first + runs)
     journal.write(term, [Claim(f"r{slot}", "task", slot, NOW) for slot in slots])
     journal.write(term, [Finish(f"r{slot}", Outcome.SUCCEEDED, NOW) for slot in slots])
+
+
+def _queue(journal: SqliteJournal, first: int, runs: int) -> None:
+    """Of one task very many, and a few of another that sorts before it."""
+
+    def work(session: Session) -> None:
+        for number in range(first, first + runs):
+            request(session, Request(f"{number}", "trigger", "late" if number < 20 else "task", NOW))
+
+    journal._file.write(work)
 
 
 def _connection(journal: SqliteJournal) -> sqlite3.Connection:

@@ -19,7 +19,8 @@ from onduty.journal import Dynamic, Opening, Request
 from onduty.journal.entries import Answered
 
 MOST_AT_ONCE = 200
-_A_FEW = 20
+COUNT_EVERY = 1.0
+"""Seconds between two counts of what is asked for, which cost the more the longer the queue is."""
 
 
 class Controls:
@@ -45,6 +46,11 @@ class Controls:
         self._revision: int | None = None  # that of the last look
         self._levels: int | None = None  # that of what the planner knows of pauses and schedules
         self._dynamic: dict[str, Dynamic] = {}
+        self._asked: dict[
+            str, int
+        ] = {}  # tasks, in the order of their turns, and how many runs were left at last count
+        self._count_mono = 0.0
+        self._half_done: str | None = None
         self._strangers: set[str] = set()
 
     def open(self, opening: Opening) -> None:
@@ -60,45 +66,91 @@ class Controls:
     def look(self) -> bool:
         """Bring desk and planner in line, if anything was written since the last look. Raises ``StoreUnavailable``.
 
-        ``True``: there is more to take than is taken at once; look again when these have become runs.
+        ``True``: there is more to do than is done at once; look again when this is written.
         """
         journal = self._term.journal
         revision = journal.revision()
         if revision == self._revision:
-            return False
+            self._count()
+            return self._take()
         if revision != self._levels:
             paused, dynamics = journal.paused(), journal.schedules()
             self._plan(dynamics)
             for lane in list(self._lanes.values()):
                 self._set_paused(lane, self._is_paused(lane, paused))
             self._levels = revision
-        tasks = {lane.task for lane in self._lanes.values()}
-        requests = journal.requests(tasks, MOST_AT_ONCE + 1)
-        cancelled = _cancelled(requests)
-        for request in requests[:MOST_AT_ONCE]:
-            self._take(request, request.id in cancelled)
-        if not requests:
-            for request in journal.requests(None, _A_FEW):
-                self._is_strange(request.task, "a run is asked for; it waits for a worker that does")
-        more = len(requests) > MOST_AT_ONCE
-        self._revision = None if more else revision
+        self._revision = None
+        if self._cancel():
+            return True
+        for task in journal.asked_tasks():
+            if task not in self._lanes:
+                self._is_strange(task, "a run is asked for; it waits for a worker that does")
+            else:
+                self._asked.setdefault(task, 0)
+        self._count()
+        more = self._take()
+        self._revision = revision
         return more
 
-    def _take(self, request: Request, is_cancelled: bool) -> None:
-        if request.kind == "trigger":
-            run = self._desk.requested(request.task, request.kwargs, request.id, request.key)
-            if is_cancelled:
-                self._desk.decline(run)  # as wanted in the meantime; to run it first would be out of order
-            else:
-                self._desk.request(run)
-            return
-        if request.kind != "cancel":
-            return  # of a newer version, whose leader will know it
-        if request.target is None:
-            self._desk.cancel_all(request.task)
-        else:
-            self._desk.cancel(request.target)
-        self._desk.write(Answered(request.id))
+    @property
+    def has_room(self) -> bool:
+        """Whether there are runs that are asked for, and room for some of them."""
+        return any(self._lanes[task].room for task in self._asked)
+
+    def left(self, task: str) -> int:
+        """How many runs of it are asked for, and not taken; what came lately is not counted yet. From any thread."""
+        return self._asked.get(task, 0)
+
+    def _count(self) -> None:
+        mono = self._clock.mono()
+        if mono >= self._count_mono:
+            self._count_mono = mono + COUNT_EVERY
+            self._asked = {task: self._term.journal.count_asked(task) for task in self._asked}
+
+    def _take(self) -> bool:
+        """Hand the desk what is asked for, as far as there is room. ``True``: there would be room for more."""
+        spare = MOST_AT_ONCE
+        for task in list(self._asked):
+            wanted = min(self._lanes[task].room, spare)
+            if not wanted:
+                continue
+            found = self._term.journal.requests((task,), wanted, "trigger")
+            for one in found:
+                self._desk.request(self._desk.requested(task, one.kwargs, one.id, one.key))
+            spare -= len(found)
+            left = self._asked.pop(task) - len(found)
+            if len(found) == wanted:
+                self._asked[task] = max(left, 0)  # behind the others, which may have had no turn
+        return self.has_room
+
+    def _cancel(self) -> bool:
+        """What is cancelled while it is only asked for never begins. ``True``: look again when that is written."""
+        tasks = {lane.task for lane in self._lanes.values()}
+        cancels = self._term.journal.requests(tasks, MOST_AT_ONCE, "cancel")
+        spare, never = MOST_AT_ONCE, set[str]()
+        for cancel in cancels:
+            if cancel.id != self._half_done:  # what has begun since is none of its business
+                if cancel.target is None:
+                    self._desk.cancel_all(cancel.task)
+                else:
+                    self._desk.cancel(cancel.target)
+            withdrawn = [one for one in self._withdrawn(cancel, MOST_AT_ONCE + 1) if one.id not in never]
+            for one in withdrawn[:spare]:
+                self._desk.decline(self._desk.requested(one.task, one.kwargs, one.id, one.key))
+                never.add(one.id)
+            if len(withdrawn) > spare:
+                self._half_done = cancel.id
+                break
+            spare -= len(withdrawn)
+            self._desk.write(Answered(cancel.id))
+        return bool(cancels)
+
+    def _withdrawn(self, cancel: Request, at_most: int) -> list[Request]:
+        """The runs that were asked for before, and are not wanted any more."""
+        if cancel.target is None:
+            return self._term.journal.requests((cancel.task,), at_most, "trigger", cancel.id)
+        found = self._term.journal.asked(cancel.target)
+        return [found] if found and (found.kind, found.task) == ("trigger", cancel.task) else []
 
     def _is_strange(self, task: str, consequence: str) -> None:
         """Once for each: code that is being deployed, or has been, may know it, or another app in the same folder."""
@@ -159,15 +211,3 @@ class Controls:
                 if mark is not None:
                     known = mark._replace(plan=known.plan if known else None)
                 self._planner.plan(adopted, known)
-
-
-def _cancelled(requests: list[Request]) -> set[str]:
-    """The ids of the triggers among them that a later one cancels."""
-    found: set[str] = set()
-    targets: set[tuple[str, str | None]] = set()
-    for one in reversed(requests):
-        if one.kind == "cancel":
-            targets.add((one.task, one.target))
-        elif (one.task, one.id) in targets or (one.task, None) in targets:
-            found.add(one.id)
-    return found

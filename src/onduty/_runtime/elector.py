@@ -86,6 +86,7 @@ class Elector:
         self._told_mono: float | None = None
         self._complained = False
         self._newest_term = 0
+        self._doubted_until = 0
         self.scheduler: Scheduler | None = None
         self.term: int | None = None
         self.since = 0
@@ -214,7 +215,8 @@ class Elector:
         now = self._clock.now()
         lost_until = policy.lost_until(last, self._me.boot, known, now)
         in_doubt = bool(lost_until)
-        self._election.began(number, now, self._reach(in_doubt), in_doubt, known.row)
+        self._doubted_until = lost_until
+        self._election.began(number, now, max(self._reach(in_doubt), lost_until), in_doubt, known.row)
         if self._is_kept and last is not None and known.term < last.term:
             self._events.emit(ev.Advice(now, self._app, _FORGOTTEN.format(last.term)))
         term = Term(
@@ -254,7 +256,9 @@ class Elector:
                 opens = True  # it may have been deleted or replaced since
 
     def _reserve(self, gap: bool) -> None:
-        self._election.reserve(self._reach(gap), gap, self._journal.newest().row)
+        # What was in doubt when the term began is, for the next one too, until all of it is written down as lost.
+        self._doubted_until = self._doubted_until if gap else 0
+        self._election.reserve(max(self._reach(gap), self._doubted_until), gap, self._journal.newest().row)
 
     def _set_aside(self, error: JournalDamaged) -> None:
         """Only in office: nobody else begins a new file meanwhile."""
@@ -322,7 +326,7 @@ class Elector:
                 self._complain(error)
         self._past.add(scheduler)
         # The lock first: whoever is woken by the end-of-file shall find it free.
-        self._election.resign(self._clock.now() + AHEAD, self._newest_row())
+        self._election.resign(max(self._clock.now() + AHEAD, self._doubted_until), self._newest_row())
         if hub is not None:
             hub.close()
         now = self._clock.now()

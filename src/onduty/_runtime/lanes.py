@@ -17,6 +17,13 @@ from onduty.tasks import Declared
 if TYPE_CHECKING:
     from onduty._runtime.execution import StateBox
 
+AHEAD = 20
+"""So many runs that are asked for are taken before there is a place for them. What waits here is in memory, and what
+the next leader has to read before it begins."""
+
+ALL = 1_000_000
+"""More than anybody takes at once."""
+
 Admission = Literal["start", "queue", "skip", "cancel"]
 
 
@@ -100,6 +107,18 @@ class Lane:
             triggered=triggered,
             catching_up=catching_up,
         )
+
+    @property
+    def room(self) -> int:
+        """How many runs that are asked for can be taken now; the others stay asked for.
+
+        Some wait here before there is a place for them: no slot comes before them, and to take each by itself would
+        cost more. Where the newest replaces all others, it has to come here first.
+        """
+        options = self.declared.chosen
+        if options.overlap == "cancel":
+            return ALL
+        return 0 if self.waiting else max(options.concurrency - self.in_progress, 0) + AHEAD
 
     def count(self, outcome: Outcome, *, failed: bool) -> None:
         self.runs += 1

@@ -165,6 +165,7 @@ class Scheduler:
             if lane.key:
                 shown[lane.task].setdefault("schedules", {})[lane.key] = look
             else:
+                look["waiting"] += self._controls.left(lane.task)
                 shown[lane.task] = look
         return shown
 
@@ -327,8 +328,10 @@ class Scheduler:
 
     def _look_for_requests(self) -> None:
         now = self._clock.mono()
-        if self._books.is_on_account or (not self._is_rung and now < self._look_mono):
+        if self._books.is_on_account:
             return  # what is asked for can't become a row now
+        if not self._is_rung and now < self._look_mono and not self._controls.has_room:
+            return
         self._is_rung = False
         self._look_mono = now + LOOK_FOR_REQUESTS
 
@@ -403,6 +406,8 @@ class Scheduler:
         if self._noted:
             longest = min(longest, max(self._note_mono - self._clock.mono(), 0.0))
         if self._closing is None:
+            if self._is_rung and not self._books.is_on_account:
+                return 0.0  # there was more to take than one turn takes
             longest = self._desk.alarms.until_next(self._planner.until_next(longest))
         return max(longest, 0.0)
 

@@ -14,7 +14,7 @@ Not promised: that the *effect* of a run happens once. A machine can die between
 from collections.abc import Collection, Sequence
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from onduty.process import ProcessId
 
@@ -88,6 +88,9 @@ class Mark(NamedTuple):
     slot: int | None
     plan: str | None
     furthest: int | None = None
+
+
+Kind = Literal["trigger", "cancel"]
 
 
 class Request(NamedTuple):
@@ -193,11 +196,24 @@ class Journal(Protocol):
     def newest(self) -> Newest:
         """The newest term, and the number of the newest row: they grow in one store, unless all rows are pruned."""
 
-    def requests(self, tasks: Collection[str] | None = None, at_most: int | None = None) -> list[Request]:
+    def requests(
+        self,
+        tasks: Collection[str] | None = None,
+        at_most: int | None = None,
+        kind: Kind | None = None,
+        before: str | None = None,
+    ) -> list[Request]:
         """Those that no :class:`Claim` and no :class:`Answered` has answered, oldest first.
 
-        Of these ``tasks`` only, and ``at_most`` so many: their cost, and not that of all.
+        Of these ``tasks`` only, of this ``kind``, asked for earlier than the request ``before``, an id. For one task
+        and kind, ``at_most`` so many cost no more than these, however many there are.
         """
+
+    def asked_tasks(self) -> list[str]:
+        """The tasks of which runs are asked for, by name. Costs their number, and not that of the runs."""
+
+    def count_asked(self, task: str) -> int:
+        """How many runs are asked for of one task."""
 
     def asked(self, request_id: str) -> Request | None:
         """One of those, by its id."""

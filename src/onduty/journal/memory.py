@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable, TermLost
-from onduty.journal import Dynamic, Mark, Newest, Opening, Request, RunRecord
+from onduty.journal import Dynamic, Kind, Mark, Newest, Opening, Request, RunRecord
 from onduty.journal.entries import Entry, Finish
 from onduty.journal.memory_book import MemoryBook
 from onduty.process import ProcessId
@@ -80,10 +80,23 @@ class MemoryJournal:
         with self._opened():
             return self._book.request(wanted)
 
-    def requests(self, tasks: Collection[str] | None = None, at_most: int | None = None) -> list[Request]:
+    def requests(
+        self,
+        tasks: Collection[str] | None = None,
+        at_most: int | None = None,
+        kind: Kind | None = None,
+        before: str | None = None,
+    ) -> list[Request]:
         with self._opened():
-            found = (one for one in self._book.requests.waiting.values() if tasks is None or one.task in tasks)
-            return list(islice(found, at_most))
+            return list(islice(self._book.requests.asked(tasks, kind, before), at_most))
+
+    def asked_tasks(self) -> list[str]:
+        with self._opened():
+            return sorted({one.task for one in self._book.requests.asked(None, "trigger", None)})
+
+    def count_asked(self, task: str) -> int:
+        with self._opened():
+            return sum(1 for _ in self._book.requests.asked((task,), "trigger", None))
 
     def asked(self, request_id: str) -> Request | None:
         with self._opened():

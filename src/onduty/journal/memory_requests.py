@@ -5,9 +5,10 @@ Plain data without a lock: the journal that owns it has one.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from typing import TypeVar
 
-from onduty.journal import Dynamic, Request
+from onduty.journal import Dynamic, Kind, Request
 
 Value = TypeVar("Value")
 
@@ -30,6 +31,14 @@ class MemoryRequests:
             elif (one.kind, one.task) == ("cancel", task) and one.target in (None, same):
                 same = None
         return same
+
+    def asked(self, tasks: Collection[str] | None, kind: Kind | None, before: str | None) -> Iterator[Request]:
+        """Oldest first."""
+        for one in self.waiting.values() if before is None or before in self.waiting else ():
+            if one.id == before:
+                return
+            if (tasks is None or one.task in tasks) and kind in (None, one.kind):
+                yield one
 
     def cancels(self, task: str, run_id: str) -> bool:
         """Whether somebody wants an accepted run of ``task`` to be cancelled."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from onduty.clock import SECOND
 from onduty.errors import TermLost
-from onduty.journal import REQUEST_SECONDS, Dynamic, Mark, Newest, Opening, Request, RunRecord
+from onduty.journal import REQUEST_SECONDS, Dynamic, Kind, Mark, Newest, Opening, Request, RunRecord
 from onduty.journal import sqlite_reading as reading
 from onduty.journal import sqlite_requests as asking
 from onduty.journal.sqlite_file import Durability, SqliteFile
@@ -135,8 +135,20 @@ class SqliteJournal:
     def request(self, wanted: Request) -> str:
         return self._file.write_within(REQUEST_SECONDS, lambda session: asking.request(session, wanted))
 
-    def requests(self, tasks: Collection[str] | None = None, at_most: int | None = None) -> list[Request]:
-        return self._file.read(lambda session: asking.requests(session, tasks, at_most))
+    def requests(
+        self,
+        tasks: Collection[str] | None = None,
+        at_most: int | None = None,
+        kind: Kind | None = None,
+        before: str | None = None,
+    ) -> list[Request]:
+        return self._file.read(lambda session: asking.requests(session, tasks, at_most, kind, before))
+
+    def asked_tasks(self) -> list[str]:
+        return self._file.read(asking.asked_tasks)
+
+    def count_asked(self, task: str) -> int:
+        return self._file.read(lambda session: asking.count_asked(session, task))
 
     def asked(self, request_id: str) -> Request | None:
         return self._file.read(lambda session: asking.asked(session, request_id))

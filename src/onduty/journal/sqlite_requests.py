@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from onduty.journal import Dynamic, Request
+from onduty.journal import Dynamic, Kind, Request
 from onduty.journal.sqlite_session import Nonsense, Session
 
 
@@ -26,20 +26,37 @@ def request(session: Session, wanted: Request) -> str:
     return wanted.id
 
 
-def requests(session: Session, tasks: Collection[str] | None, at_most: int | None) -> list[Request]:
-    names = None if tasks is None else json.dumps(list(tasks))
-    found = session.cursor.execute(
-        "select id, kind, task, at, kwargs, key, target from requests"
-        " where ? is null or task in (select value from json_each(?)) order by number limit ?",
-        (names, names, -1 if at_most is None else at_most),
-    )
-    return [Request(*row) for row in found]
+def requests(
+    session: Session, tasks: Collection[str] | None, at_most: int | None, kind: Kind | None, before: str | None
+) -> list[Request]:
+    where, values = [], list[str | int]()
+    if kind is not None:
+        where.append(_OF_KIND[kind])
+    if tasks is not None:
+        # Of one task the rows lie in their order already; of several they are sorted.
+        where.append("task = ?" if len(tasks) == 1 else "task in (select value from json_each(?))")
+        values.append(next(iter(tasks)) if len(tasks) == 1 else json.dumps(list(tasks)))
+    if before is not None:
+        where.append("number < (select number from requests where id = ?)")
+        values.append(before)
+    values.append(-1 if at_most is None else at_most)
+    which = " and ".join(where) or "true"
+    return [
+        Request(*row) for row in session.cursor.execute(f"{_REQUESTS} where {which} order by number limit ?", values)
+    ]
+
+
+def asked_tasks(session: Session) -> list[str]:
+    return [task for (task,) in session.cursor.execute(_ASKED_TASKS)]
+
+
+def count_asked(session: Session, task: str) -> int:
+    found = session.cursor.execute("select count(*) from requests where kind = 'trigger' and task = ?", (task,))
+    return int(found.fetchone()[0])
 
 
 def asked(session: Session, request_id: str) -> Request | None:
-    row = session.cursor.execute(
-        "select id, kind, task, at, kwargs, key, target from requests where id = ?", (request_id,)
-    ).fetchone()
+    row = session.cursor.execute(f"{_REQUESTS} where id = ?", (request_id,)).fetchone()
     return Request(*row) if row else None
 
 
@@ -102,6 +119,16 @@ def _revise(session: Session) -> None:
     session.cursor.execute("update revision set number = number + 1")
 
 
+_REQUESTS = "select id, kind, task, at, kwargs, key, target from requests"
+# As the indexes say it, or they are not used.
+_OF_KIND: dict[Kind, str] = {"trigger": "kind = 'trigger'", "cancel": "kind = 'cancel'"}
+# From each name to the next one, and never along all its rows.
+_ASKED_TASKS = (
+    "with recursive asked(task) as (select min(task) from requests where kind = 'trigger'"
+    " union all select (select min(task) from requests where kind = 'trigger' and task > asked.task)"
+    " from asked where asked.task is not null)"
+    " select task from asked where task is not null"
+)
 _RENAME = (
     "update requests set task = :new where task = :old",
     "update or ignore paused set task = :new where task = :old",

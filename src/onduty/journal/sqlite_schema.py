@@ -76,6 +76,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # furthest: where last_slot was before the clock was set back.
         "alter table tasks add column furthest integer",
     ),
+    (
+        # The oldest of a task among any number of others; cancellations are few, and looked for among all the rest.
+        "create index requests_runs on requests(task) where kind = 'trigger'",
+        "create index requests_cancels on requests(task) where kind = 'cancel'",
+    ),
 )
 LATEST = len(MIGRATIONS)
 

@@ -34,6 +34,26 @@ class RequestsContract:
         assert journal.requests([]) == []
         assert (journal.asked("a"), journal.asked("d")) == (wanted[1], None)
 
+    def test_requests_are_found_by_task_and_kind(self, journal: Journal) -> None:
+        """The oldest of one task, what was asked for before another request, and which tasks have any."""
+        asked = [trigger("a"), trigger("b", task="other"), trigger("c"), trigger("d"), trigger("e", task="third")]
+        cancels = [Request("f", "cancel", "task", NOW, target="c"), Request("g", "cancel", "idle", NOW)]
+        for one in (*asked[:3], cancels[0], *asked[3:], cancels[1]):
+            journal.request(one)
+
+        assert [one.id for one in journal.requests(["task"], 2, "trigger")] == ["a", "c"]
+        assert [one.id for one in journal.requests(["task"], None, "trigger")] == ["a", "c", "d"]
+        assert [one.id for one in journal.requests(["task"], 5, "trigger", before="f")] == ["a", "c"]
+        assert [one.id for one in journal.requests(["task"], 1, "trigger", before="f")] == ["a"]
+        assert journal.requests(["task"], None, "trigger", before="unknown") == []
+        assert journal.requests(kind="cancel") == cancels
+        assert journal.requests(["idle", "other"], None, "cancel") == cancels[1:]
+        assert sorted(journal.asked_tasks()) == ["other", "task", "third"]
+        assert [journal.count_asked(task) for task in ("task", "other", "idle")] == [3, 1, 0]
+
+        journal.write(begun(journal), [claim("b", None, task="other")])
+        assert sorted(journal.asked_tasks()) == ["task", "third"]
+
     def test_a_request_becomes_a_run_once(self, journal: Journal) -> None:
         """In one step: the row is there and the request is gone. Asked for again under its id, nothing happens."""
         journal.request(trigger("a"))

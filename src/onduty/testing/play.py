@@ -20,7 +20,7 @@ from onduty._runtime.term import Term
 from onduty.backends import open_scratch
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable
-from onduty.journal import Journal, Outcome
+from onduty.journal import Journal, Outcome, Request
 from onduty.process import this_process
 from onduty.run import Run
 from onduty.testing.clock import ManualClock
@@ -204,4 +204,5 @@ class Play:
     def _note(self, part: Part) -> None:
         execution, journal = part.execution, self._runners[part.runner]
         cancel = partial(self._engine.cancel, execution.declared)
-        self._ran.append(Run(execution.run_id, journal.get, journal.log, cancel, self._engine.clock))
+        asked = Request(execution.run_id, "trigger", execution.task_name, part.since, execution.kwargs)
+        self._ran.append(Run(asked.id, journal.get, journal.log, cancel, self._engine.clock, lambda run_id: asked))

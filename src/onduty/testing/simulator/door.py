@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from onduty.errors import JournalBusy, JournalDamaged, StoreFull, StoreUnavailable, TermLost
-from onduty.journal import Dynamic, Mark, Newest, Opening, Request, RunRecord
+from onduty.journal import Dynamic, Kind, Mark, Newest, Opening, Request, RunRecord
 from onduty.journal.entries import Entry, Finish
 from onduty.process import ProcessId
 from onduty.testing.simulator.process import Process
@@ -125,9 +125,22 @@ class Door:
         found: Newest = self._read("newest")
         return found
 
-    def requests(self, tasks: Collection[str] | None = None, at_most: int | None = None) -> list[Request]:
-        found: list[Request] = self._read("requests", tasks, at_most)
+    def requests(
+        self,
+        tasks: Collection[str] | None = None,
+        at_most: int | None = None,
+        kind: Kind | None = None,
+        before: str | None = None,
+    ) -> list[Request]:
+        found: list[Request] = self._read("requests", tasks, at_most, kind, before)
         return found
+
+    def asked_tasks(self) -> list[str]:
+        found: list[str] = self._read("asked_tasks")
+        return found
+
+    def count_asked(self, task: str) -> int:
+        return int(self._read("count_asked", task))
 
     def asked(self, request_id: str) -> Request | None:
         found: Request | None = self._read("asked", request_id)

@@ -108,7 +108,10 @@ class Ledger:
     def _answer_request(self, claim: Claim) -> None:
         if self.waiting.pop(claim.run_id, None) is None:
             return
-        first = next((one for one in self.waiting.values() if (one.kind, one.task) == ("trigger", claim.task)), None)
+        of_task = [one for one in self.waiting.values() if one.task == claim.task]
+        if any(one.kind == "cancel" and one.target in (None, claim.run_id) for one in of_task):
+            return  # it has a row, and never begins
+        first = next((one for one in of_task if one.kind == "trigger"), None)
         if first is not None and self.asked[first.id] < self.asked[claim.run_id] and first.key is None:
             self._world.violate(f"Requests are taken in order, yet {claim.run_id} became a run before {first.id}.")
 
@@ -145,6 +148,8 @@ class Ledger:
 
     def _end(self, run_id: str, outcome: Outcome) -> None:
         row = self.rows[run_id]
+        if row.outcome is outcome and not row.attempt:
+            return  # it was pruned before the answer came: that it never began is written once more
         if row.outcome is not None:
             self._world.violate(f"A run ends once, yet {run_id} is {outcome.value} after it was {row.outcome.value}.")
         row.outcome, row.since = outcome, self._world.now

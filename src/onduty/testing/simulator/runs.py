@@ -56,7 +56,9 @@ class Runs:
         if is_known:
             self._check_overlap(run)
         self._check_order(run)
-        self.in_progress.append(InProgress(run, process, self._world.now))
+        # What was accepted by a file that is gone counts as begun in it.
+        at = self._store.replaced_at if door.is_stale else self._world.now
+        self.in_progress.append(InProgress(run, process, at))
 
     def end(self, run: Execution) -> None:
         self.in_progress = [one for one in self.in_progress if one.run is not run]

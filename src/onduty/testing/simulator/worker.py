@@ -34,6 +34,7 @@ class Worker(Process):
         self.election = Candidacy(stage.lock, self.me)
         self.scheduler: Scheduler | None = None
         self.newest_term = 0
+        self._doubted_until = 0
         self.is_out = False
         self.is_leaving = False
         self._hands: Hands | None = None
@@ -125,7 +126,8 @@ class Worker(Process):
         self.newest_term = number
         now = self.clock.now()
         until = policy.lost_until(last, self.me.boot, known, now)
-        self.election.began(number, now, now + policy.RESERVE, bool(until), known.row)
+        self._doubted_until = until
+        self.election.began(number, now, max(now + policy.RESERVE, until), bool(until), known.row)
         term = Term(
             "simulated",
             number,
@@ -156,7 +158,9 @@ class Worker(Process):
             return None
 
     def _reserve(self, gap: bool) -> None:
-        self.election.reserve(self.clock.now() + policy.RESERVE, gap, self.journal.newest().row)
+        self._doubted_until = self._doubted_until if gap else 0
+        until = max(self.clock.now() + policy.RESERVE, self._doubted_until)
+        self.election.reserve(until, gap, self.journal.newest().row)
 
     def _turn_in(self, seconds: float) -> None:
         self._turn_number += 1
@@ -210,7 +214,7 @@ class Worker(Process):
         self._past.add(scheduler)
         lingering = ", ".join(run.run_id for run in scheduler.lingering)
         self.tell("leads no more" + (f"; {lingering} linger" if lingering else ""))
-        self.election.resign(self.clock.now() + AHEAD, self._newest_row())
+        self.election.resign(max(self.clock.now() + AHEAD, self._doubted_until), self._newest_row())
         self.later(0.001 if self._leaving else policy.COOL_DOWN, self._round)
 
     def _look_at_runs(self) -> None:
