@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from onduty import Context, OnDutyError, Outcome
-from onduty._runtime.lanes import AHEAD
+from onduty._runtime.lanes import TAKEN_AHEAD
 from onduty.clock import SECOND
 from onduty.events import Advice, TaskPaused, TaskResumed
 from onduty.journal import Dynamic, Request
@@ -80,7 +80,7 @@ def test_a_long_queue_waits_in_the_journal(stage: Stage) -> None:
         return int(stage.schedulers[-1].snapshot()["export"]["waiting"])
 
     eventually(lambda: counted() == 299)
-    assert len(stage.journal.unfinished()) == 1 + AHEAD
+    assert len(stage.journal.unfinished()) == 1 + TAKEN_AHEAD
     go.set()
     eventually(lambda: ended(stage, ids[-1]))
 

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from onduty._runtime.lifecycle import Lifecycle, State
 from onduty.errors import ConfigError, OnDutyError
+from support.waiting import eventually
 
 
 class Sailor:
@@ -210,6 +212,41 @@ def test_a_sign_to_leave_during_the_start_reaches_who_is_starting(life: Lifecycl
     assert starting.told == ["start", "leave"]
     assert waiting.told == []
     assert life.state is State.LEAVING
+
+
+def test_the_end_waits_for_a_start_in_another_thread(life: Lifecycle) -> None:
+    """As where the thread that serves starts, and the main thread ends the interpreter: it is told all the same."""
+    sailor = Sailor()
+    begun, ends = threading.Event(), threading.Event()
+
+    def while_starting() -> None:
+        begun.set()
+        ends.wait(20)
+
+    sailor.while_starting = while_starting
+    life.enlist(sailor)
+    starting = threading.Thread(target=life.ready, args=("it serves",))
+    starting.start()
+    assert begun.wait(20)
+    stopping = threading.Thread(target=life.stop, args=("the interpreter is ending",))
+    stopping.start()
+    eventually(lambda: life.state is State.LEAVING)
+    ends.set()
+    for thread in (starting, stopping):
+        thread.join(20)
+
+    assert sailor.told == ["start", "leave", "stop"]
+
+
+def test_a_stop_amid_the_start_of_the_same_thread_waits_for_nothing(life: Lifecycle) -> None:
+    """A signal's handler would wait for what it has interrupted."""
+    sailor = Sailor()
+    sailor.while_starting = lambda: life.stop("a signal")
+    life.enlist(sailor)
+
+    life.ready("it serves")
+
+    assert sailor.told == ["start", "leave"]
 
 
 def test_a_crew_may_enlist_another_while_it_starts(life: Lifecycle) -> None:

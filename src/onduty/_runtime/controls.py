@@ -1,7 +1,7 @@
-"""What others have asked for, brought from the journal to the desk and the planner.
+"""What others have asked for, brought from the journal to the desk and the planner, if anything was written since.
 
-Requests (run this, cancel that) are taken in the order in which they were written, and leave the journal in the
-transaction that makes them runs. Pauses and dynamic schedules are levels: whatever they are now is how it shall be.
+Pauses and dynamic schedules are levels: whatever they are now is how it shall be. Runs, and their cancellations, are
+:class:`Asked`.
 """
 
 from __future__ import annotations
@@ -9,18 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onduty import events as ev
+from onduty._runtime.asked import Asked
 from onduty._runtime.desk import Desk
 from onduty._runtime.lanes import Lane, lane_name
 from onduty._runtime.planner import Planner
 from onduty._runtime.term import Term
 from onduty.clock import Clock
 from onduty.events import Events
-from onduty.journal import Dynamic, Opening, Request
-from onduty.journal.entries import Answered
-
-MOST_AT_ONCE = 200
-COUNT_EVERY = 1.0
-"""Seconds between two counts of what is asked for, which cost the more the longer the queue is."""
+from onduty.journal import Dynamic, Opening
 
 
 class Controls:
@@ -46,12 +42,8 @@ class Controls:
         self._revision: int | None = None  # that of the last look
         self._levels: int | None = None  # that of what the planner knows of pauses and schedules
         self._dynamic: dict[str, Dynamic] = {}
-        self._asked: dict[
-            str, int
-        ] = {}  # tasks, in the order of their turns, and how many runs were left at last count
-        self._count_mono = 0.0
-        self._half_done: str | None = None
         self._strangers: set[str] = set()
+        self.asked = Asked(term.journal, lanes, desk, clock)
 
     def open(self, opening: Opening) -> None:
         """The levels with which the term begins: lanes are made and marked as paused."""
@@ -71,8 +63,7 @@ class Controls:
         journal = self._term.journal
         revision = journal.revision()
         if revision == self._revision:
-            self._count()
-            return self._take()
+            return self.asked.take()
         if revision != self._levels:
             paused, dynamics = journal.paused(), journal.schedules()
             self._plan(dynamics)
@@ -80,77 +71,13 @@ class Controls:
                 self._set_paused(lane, self._is_paused(lane, paused))
             self._levels = revision
         self._revision = None
-        if self._cancel():
+        if self.asked.withdraw():
             return True
-        for task in journal.asked_tasks():
-            if task not in self._lanes:
-                self._is_strange(task, "a run is asked for; it waits for a worker that does")
-            else:
-                self._asked.setdefault(task, 0)
-        self._count()
-        more = self._take()
+        for task in self.asked.look():
+            self._is_strange(task, "a run is asked for; it waits for a worker that does")
+        more = self.asked.take()
         self._revision = revision
         return more
-
-    @property
-    def has_room(self) -> bool:
-        """Whether there are runs that are asked for, and room for some of them."""
-        return any(self._lanes[task].room for task in self._asked)
-
-    def left(self, task: str) -> int:
-        """How many runs of it are asked for, and not taken; what came lately is not counted yet. From any thread."""
-        return self._asked.get(task, 0)
-
-    def _count(self) -> None:
-        mono = self._clock.mono()
-        if mono >= self._count_mono:
-            self._count_mono = mono + COUNT_EVERY
-            self._asked = {task: self._term.journal.count_asked(task) for task in self._asked}
-
-    def _take(self) -> bool:
-        """Hand the desk what is asked for, as far as there is room. ``True``: there would be room for more."""
-        spare = MOST_AT_ONCE
-        for task in list(self._asked):
-            wanted = min(self._lanes[task].room, spare)
-            if not wanted:
-                continue
-            found = self._term.journal.requests((task,), wanted, "trigger")
-            for one in found:
-                self._desk.request(self._desk.requested(task, one.kwargs, one.id, one.key))
-            spare -= len(found)
-            left = self._asked.pop(task) - len(found)
-            if len(found) == wanted:
-                self._asked[task] = max(left, 0)  # behind the others, which may have had no turn
-        return self.has_room
-
-    def _cancel(self) -> bool:
-        """What is cancelled while it is only asked for never begins. ``True``: look again when that is written."""
-        tasks = {lane.task for lane in self._lanes.values()}
-        cancels = self._term.journal.requests(tasks, MOST_AT_ONCE, "cancel")
-        spare, never = MOST_AT_ONCE, set[str]()
-        for cancel in cancels:
-            if cancel.id != self._half_done:  # what has begun since is none of its business
-                if cancel.target is None:
-                    self._desk.cancel_all(cancel.task)
-                else:
-                    self._desk.cancel(cancel.target)
-            withdrawn = [one for one in self._withdrawn(cancel, MOST_AT_ONCE + 1) if one.id not in never]
-            for one in withdrawn[:spare]:
-                self._desk.decline(self._desk.requested(one.task, one.kwargs, one.id, one.key))
-                never.add(one.id)
-            if len(withdrawn) > spare:
-                self._half_done = cancel.id
-                break
-            spare -= len(withdrawn)
-            self._desk.write(Answered(cancel.id))
-        return bool(cancels)
-
-    def _withdrawn(self, cancel: Request, at_most: int) -> list[Request]:
-        """The runs that were asked for before, and are not wanted any more."""
-        if cancel.target is None:
-            return self._term.journal.requests((cancel.task,), at_most, "trigger", cancel.id)
-        found = self._term.journal.asked(cancel.target)
-        return [found] if found and (found.kind, found.task) == ("trigger", cancel.task) else []
 
     def _is_strange(self, task: str, consequence: str) -> None:
         """Once for each: code that is being deployed, or has been, may know it, or another app in the same folder."""

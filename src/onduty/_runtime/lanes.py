@@ -17,7 +17,7 @@ from onduty.tasks import Declared
 if TYPE_CHECKING:
     from onduty._runtime.execution import StateBox
 
-AHEAD = 20
+TAKEN_AHEAD = 20
 """So many runs that are asked for are taken before there is a place for them. What waits here is in memory, and what
 the next leader has to read before it begins."""
 
@@ -118,7 +118,7 @@ class Lane:
         options = self.declared.chosen
         if options.overlap == "cancel":
             return ALL
-        return 0 if self.waiting else max(options.concurrency - self.in_progress, 0) + AHEAD
+        return 0 if self.waiting else max(options.concurrency - self.in_progress, 0) + TAKEN_AHEAD
 
     def count(self, outcome: Outcome, *, failed: bool) -> None:
         self.runs += 1

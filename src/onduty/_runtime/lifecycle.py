@@ -16,13 +16,20 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from onduty.clock import Wakeup
 from onduty.errors import OnDutyError
 
 _log = logging.getLogger("onduty.lifecycle")
+
+LONGEST_START = 5.0
+"""Seconds for which the end of the process waits for a start that is under way in another thread."""
+
+A_MOMENT = 0.005
 
 
 class State(str, Enum):
@@ -68,6 +75,7 @@ class Lifecycle:
         self._signs: list[Callable[[], str | None]] = []
         self._midway: list[Callable[[], bool]] = []
         self._started: list[Crew] = []
+        self._starting: dict[object, int] = {}  # by start: the thread that it is under way in
         self.server = ""
         self.workers: int | None = None
         self.http2 = False
@@ -133,6 +141,7 @@ class Lifecycle:
     def stop(self, why: str) -> None:
         """As :meth:`leaving`, and return when all crew has stopped: the last thing a worker does."""
         self.leaving(why)
+        self._let_starts_finish()
         started, self._started = self._started, []
         for crew in started:
             crew.stop()
@@ -168,16 +177,31 @@ class Lifecycle:
         if served:
             self._why = "a child of a worker"
 
+    def _let_starts_finish(self) -> None:
+        """Another thread may be about to start some, as where a reloader's main thread ends beside the one that serves.
+
+        It would not be stopped: seen when a file changed 15 ms after the start.
+        """
+        me = threading.get_ident()
+        for _ in range(round(LONGEST_START / A_MOMENT)):
+            if all(thread == me for thread in list(self._starting.values())):
+                return
+            Wakeup().wait(A_MOMENT)
+
     def _start(self, crew: Crew) -> None:
+        this = object()
+        self._starting[this] = threading.get_ident()
         try:
             crew.start()
+            self._started.append(crew)
+            if self.state is State.LEAVING:
+                # A signal, or the crew's own look at the signs, came while it started, when nobody knew of it yet.
+                crew.leave()
         except OnDutyError:
             self._state, self._why = State.NEVER, "could not start"
             raise
-        self._started.append(crew)
-        if self.state is State.LEAVING:
-            # A signal, or the crew's own look at the signs, came while it started, when nobody knew of it yet.
-            crew.leave()
+        finally:
+            self._starting.pop(this, None)  # a child that was forked meanwhile has begun anew
 
 
 lifecycle = Lifecycle()

@@ -165,7 +165,7 @@ class Scheduler:
             if lane.key:
                 shown[lane.task].setdefault("schedules", {})[lane.key] = look
             else:
-                look["waiting"] += self._controls.left(lane.task)
+                look["waiting"] += self._controls.asked.left(lane.task)
                 shown[lane.task] = look
         return shown
 
@@ -330,7 +330,7 @@ class Scheduler:
         now = self._clock.mono()
         if self._books.is_on_account:
             return  # what is asked for can't become a row now
-        if not self._is_rung and now < self._look_mono and not self._controls.has_room:
+        if not self._is_rung and now < self._look_mono and not self._controls.asked.has_room:
             return
         self._is_rung = False
         self._look_mono = now + LOOK_FOR_REQUESTS
