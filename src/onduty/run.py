@@ -12,6 +12,9 @@ from onduty.clock import SECOND, Clock, Wakeup, to_datetime
 from onduty.errors import ArgumentError, OnDutyError
 from onduty.journal import Outcome, Request, RunRecord
 
+LONGEST_WAIT = 1e9
+"""Seconds, some 30 years."""
+
 
 class LogLine(NamedTuple):
     """One line that a run has logged; ``at`` in UTC."""
@@ -121,11 +124,11 @@ class Run:
         """
         if isinstance(timeout, timedelta):
             timeout = timeout.total_seconds()
-        if timeout is not None and not isinstance(timeout, (int, float)):
+        if timeout is not None and (not isinstance(timeout, (int, float)) or timeout != timeout):  # noqa: PLR0124  # nan
             raise ArgumentError(f"wait(timeout={timeout!r}): give seconds or a timedelta")
         if not self._in_time and _is_on_a_loop():
             raise OnDutyError("wait() would block the event loop: await asyncio.to_thread(run.wait, timeout)")
-        deadline = None if timeout is None else self._clock.mono() + timeout
+        deadline = None if timeout is None else self._clock.mono() + min(timeout, LONGEST_WAIT)
         pause = 0.002
         while (outcome := self.outcome) is None:
             if (deadline is not None and self._clock.mono() >= deadline) or self.status == "unknown":

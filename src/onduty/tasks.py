@@ -5,6 +5,7 @@ Declaring is cheap and touches nothing: no thread, no file, no clock. Whatever c
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar
@@ -71,7 +72,7 @@ class Declared:
         """The newest rows of the journal, newest first; from any worker."""
         if not isinstance(limit, int) or limit < 1:
             raise ArgumentError(f"runs(limit={limit!r}): give how many rows, 1 or more")
-        return self.owner.read_runs(self, limit)
+        return self.owner.read_runs(self, min(limit, sys.maxsize))
 
     def pause(self) -> None:
         """From now on nothing of it becomes due, until :meth:`resume`; a service ends. From any process.

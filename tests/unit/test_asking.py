@@ -77,6 +77,21 @@ def test_nobody_waits_for_a_run_on_an_event_loop(tmp_path: Path) -> None:
     asyncio.run(view())
 
 
+def test_a_number_beyond_all_measure_is_the_most_there_is(tmp_path: Path) -> None:
+    """Not an error of the machine's arithmetic."""
+    duty = OnDuty(app, name="shop", dir=tmp_path)
+
+    @duty.task
+    def export() -> None: ...
+
+    run = export.trigger()
+    for file in tmp_path.glob("shop/journal.sqlite3*"):  # so it is unknown, and not waited for
+        file.unlink()
+
+    assert run.wait(10**400) is None
+    assert export.runs(10**30) == []
+
+
 def test_a_slip_is_named_with_what_to_write_instead(tmp_path: Path) -> None:
     duty = OnDuty(app, name="shop", dir=tmp_path)
 
@@ -86,6 +101,7 @@ def test_a_slip_is_named_with_what_to_write_instead(tmp_path: Path) -> None:
     for ask, said in (
         (lambda: export.runs(limit="a"), "limit='a'"),  # type: ignore[arg-type]
         (lambda: export.runs(limit=0), "limit=0"),
+        (lambda: export.trigger().wait(float("nan")), "timeout=nan.*seconds"),
         (lambda: export.schedule("k", every=5, kwargs=[1]), r"kwargs=\[1\].*by name"),  # type: ignore[arg-type]
         (lambda: export.trigger().wait("x"), "timeout='x'.*seconds"),  # type: ignore[arg-type]
     ):

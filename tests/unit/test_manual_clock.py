@@ -286,3 +286,15 @@ def test_a_wait_on_an_event_loop_ends_when_time_or_somebody_ends_it_and_holds_up
         return told
 
     assert asyncio.run(story()) == ["woken", "by time"]
+
+
+@pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 10**400])
+def test_what_is_no_duration_is_refused(seconds: float) -> None:
+    """With the value, before anything has moved."""
+    clock = ManualClock()
+    before = clock.now()
+
+    with pytest.raises(ValueError, match=f"{seconds!r:.40}.*no duration"):
+        clock.advance(seconds)
+
+    assert clock.now() == before

@@ -282,6 +282,7 @@ class Execution:
 def _checked(seconds: Any) -> float:
     if isinstance(seconds, timedelta):
         seconds = seconds.total_seconds()
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not math.isfinite(seconds) or seconds < 0:
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not is_number or seconds < 0 or (isinstance(seconds, float) and not math.isfinite(seconds)):
         raise ArgumentError(f"sleep({seconds!r}): give zero or more seconds, or a timedelta")
-    return min(float(seconds), LONGEST_SLEEP)
+    return float(min(seconds, LONGEST_SLEEP))

@@ -39,7 +39,13 @@ def micros_of(seconds: float | timedelta, minutes: float, hours: float) -> int:
     """How long all of it is together, in microseconds."""
     if isinstance(seconds, timedelta):
         seconds = seconds.total_seconds()
-    return round((seconds + 60 * minutes + 3600 * hours) * SECOND)
+    try:
+        total = seconds + 60 * minutes + 3600 * hours
+    except OverflowError:  # of a whole number that no float can hold
+        total = math.inf
+    if not math.isfinite(total):
+        raise ValueError(f"{seconds!r:.40} s, {minutes!r} min, {hours!r} h are no duration that a clock can show")
+    return round(total * SECOND)
 
 
 @dataclass(eq=False)
