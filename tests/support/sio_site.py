@@ -40,7 +40,7 @@ class SioSite:
         self.scheme = "https" if "--certfile" in options else "http"
         settings = ["-k", kind, "-w", str(workers), "-b", f"127.0.0.1:{self.port}", "--no-control-socket"]
         if kind == "gthread" and "--threads" not in options:
-            settings += ["--threads", "16"]
+            settings += ["--threads", "32"]  # a worker may have accepted all 16 that wait in polls
         surroundings = {
             "PROBE_FOLDER": str(folder),
             "ONDUTY_DIR": str(folder / "duty"),
