@@ -20,7 +20,6 @@ import itertools
 import json
 import logging
 import os
-import random
 import sqlite3
 import sys
 import tempfile
@@ -163,6 +162,7 @@ def _bare(folder: Path, synchronous: str) -> None:
 
 
 def _rows(folder: Path, synchronous: str) -> None:
+    from onduty._runtime.engine import new_id
     from onduty.journal import Outcome, Request
     from onduty.journal.entries import Claim, Finish
     from onduty.journal.sqlite import SqliteJournal
@@ -171,7 +171,7 @@ def _rows(folder: Path, synchronous: str) -> None:
     journal = SqliteJournal(folder / "journal.sqlite3", durability=synchronous)  # type: ignore[arg-type]
     journal.open(this_process())
     term, now = journal.begin_term(0, time.time_ns() // 1000), time.time_ns() // 1000
-    ids = [f"{number:016x}" for number in random.sample(range(1 << 62), QUEUED)]
+    ids = [new_id(now + number) for number in range(QUEUED)]
     for run_id in ids:
         journal.request(Request(run_id, "trigger", "no_op", now))
     began = time.monotonic()
