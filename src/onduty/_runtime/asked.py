@@ -6,7 +6,7 @@ queue costs the leader no memory, and the next one no time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from onduty._runtime.desk import Desk
 from onduty._runtime.lanes import Lane
@@ -29,7 +29,7 @@ class Asked:
         self._desk = desk
         self._clock = clock
         self._left: dict[str, int] = {}  # tasks, in the order of their turns, and how many were left at the last count
-        self._count_mono = 0.0
+        self._count_mono = clock.mono() + COUNT_EVERY  # not before the first slot of the term
         self._half_done: str | None = None
 
     @property
@@ -41,11 +41,15 @@ class Asked:
         """How many runs of it are asked for, and not taken; what came lately is not counted yet. From any thread."""
         return self._left.get(task, 0)
 
-    def look(self) -> list[str]:
-        """Learn of which tasks runs are asked for; answers those that nobody here knows."""
-        tasks = self._journal.asked_tasks()
-        self._left |= {task: 0 for task in tasks if task in self._lanes and task not in self._left}
-        return [task for task in tasks if task not in self._lanes]
+    def look(self, asked: Collection[tuple[str, str]]) -> bool:
+        """Learn what there is, by kind and task. ``True``: before any is taken, look again when this is written."""
+        for task in sorted(task for kind, task in asked if kind == "trigger"):
+            if task in self._lanes:
+                self._left.setdefault(task, 0)
+        cancelled = {task for kind, task in asked if kind == "cancel" and task in self._lanes}
+        if cancelled:
+            self._withdraw(cancelled)
+        return bool(cancelled)
 
     def take(self) -> bool:
         """Hand the desk as many as there is room for. ``True``: there would be room for more."""
@@ -64,12 +68,10 @@ class Asked:
                 self._left[task] = max(left, 0)  # behind the others, which may have had no turn
         return self.has_room
 
-    def withdraw(self) -> bool:
-        """Cancel; what is only asked for never begins. ``True``: before anything is taken, that has to be written."""
-        tasks = {lane.task for lane in self._lanes.values()}
-        cancels = self._journal.requests(tasks, MOST_AT_ONCE, "cancel")
+    def _withdraw(self, tasks: Collection[str]) -> None:
+        """Cancel; what is only asked for never begins."""
         spare, never = MOST_AT_ONCE, set[str]()
-        for cancel in cancels:
+        for cancel in self._journal.requests(tasks, MOST_AT_ONCE, "cancel"):
             unwanted = [one for one in self._asked_before(cancel) if one.id not in never]
             if cancel.id != self._half_done:  # what has begun since is none of its business
                 if cancel.target is None:
@@ -84,7 +86,6 @@ class Asked:
                 break
             spare -= len(unwanted)
             self._desk.write(Answered(cancel.id))
-        return bool(cancels)
 
     def _asked_before(self, cancel: Request) -> list[Request]:
         """What it takes out of the queue: all of its task, or the one that it names."""

@@ -71,10 +71,12 @@ class Controls:
                 self._set_paused(lane, self._is_paused(lane, paused))
             self._levels = revision
         self._revision = None
-        if self.asked.withdraw():
+        asked = journal.asked_of()
+        for kind, task in sorted(asked):
+            if kind == "trigger" and task not in self._lanes:
+                self._is_strange(task, "a run is asked for; it waits for a worker that does")
+        if self.asked.look(asked):
             return True
-        for task in self.asked.look():
-            self._is_strange(task, "a run is asked for; it waits for a worker that does")
         more = self.asked.take()
         self._revision = revision
         return more

@@ -91,6 +91,7 @@ class Mark(NamedTuple):
 
 
 Kind = Literal["trigger", "cancel"]
+KINDS: tuple[Kind, ...] = ("trigger", "cancel")
 
 
 class Request(NamedTuple):
@@ -209,8 +210,8 @@ class Journal(Protocol):
         and kind, ``at_most`` so many cost no more than these, however many there are.
         """
 
-    def asked_tasks(self) -> list[str]:
-        """The tasks of which runs are asked for, by name. Costs their number, and not that of the runs."""
+    def asked_of(self) -> set[tuple[str, str]]:
+        """Each (kind, task) of which there are requests. It costs their number, and not that of the requests."""
 
     def count_asked(self, task: str) -> int:
         """How many runs are asked for of one task."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable, TermLost
-from onduty.journal import Dynamic, Kind, Mark, Newest, Opening, Request, RunRecord
+from onduty.journal import KINDS, Dynamic, Kind, Mark, Newest, Opening, Request, RunRecord
 from onduty.journal.entries import Entry, Finish
 from onduty.journal.memory_book import MemoryBook
 from onduty.process import ProcessId
@@ -90,9 +90,9 @@ class MemoryJournal:
         with self._opened():
             return list(islice(self._book.requests.asked(tasks, kind, before), at_most))
 
-    def asked_tasks(self) -> list[str]:
+    def asked_of(self) -> set[tuple[str, str]]:
         with self._opened():
-            return sorted({one.task for one in self._book.requests.asked(None, "trigger", None)})
+            return {(one.kind, one.task) for one in self._book.requests.waiting.values() if one.kind in KINDS}
 
     def count_asked(self, task: str) -> int:
         with self._opened():

@@ -144,8 +144,8 @@ class SqliteJournal:
     ) -> list[Request]:
         return self._file.read(lambda session: asking.requests(session, tasks, at_most, kind, before))
 
-    def asked_tasks(self) -> list[str]:
-        return self._file.read(asking.asked_tasks)
+    def asked_of(self) -> set[tuple[str, str]]:
+        return self._file.read(asking.asked_of)
 
     def count_asked(self, task: str) -> int:
         return self._file.read(lambda session: asking.count_asked(session, task))

@@ -46,8 +46,8 @@ def requests(
     ]
 
 
-def asked_tasks(session: Session) -> list[str]:
-    return [task for (task,) in session.cursor.execute(_ASKED_TASKS)]
+def asked_of(session: Session) -> set[tuple[str, str]]:
+    return {(kind, task) for kind, task in session.cursor.execute(_ASKED_OF)}
 
 
 def count_asked(session: Session, task: str) -> int:
@@ -123,11 +123,11 @@ _REQUESTS = "select id, kind, task, at, kwargs, key, target from requests"
 # As the indexes say it, or they are not used.
 _OF_KIND: dict[Kind, str] = {"trigger": "kind = 'trigger'", "cancel": "kind = 'cancel'"}
 # From each name to the next one, and never along all its rows.
-_ASKED_TASKS = (
-    "with recursive asked(task) as (select min(task) from requests where kind = 'trigger'"
-    " union all select (select min(task) from requests where kind = 'trigger' and task > asked.task)"
-    " from asked where asked.task is not null)"
-    " select task from asked where task is not null"
+_ASKED_OF = " union all ".join(
+    f"select '{kind}', task from (with recursive asked(task) as (select min(task) from requests where {is_so}"  # noqa: S608
+    f" union all select (select min(task) from requests where {is_so} and task > asked.task)"
+    " from asked where asked.task is not null) select task from asked where task is not null)"
+    for kind, is_so in _OF_KIND.items()
 )
 _RENAME = (
     "update requests set task = :new where task = :old",

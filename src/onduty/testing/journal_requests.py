@@ -48,11 +48,12 @@ class RequestsContract:
         assert journal.requests(["task"], None, "trigger", before="unknown") == []
         assert journal.requests(kind="cancel") == cancels
         assert journal.requests(["idle", "other"], None, "cancel") == cancels[1:]
-        assert sorted(journal.asked_tasks()) == ["other", "task", "third"]
+        of_runs = {("trigger", task) for task in ("other", "task", "third")}
+        assert journal.asked_of() == of_runs | {("cancel", "task"), ("cancel", "idle")}
         assert [journal.count_asked(task) for task in ("task", "other", "idle")] == [3, 1, 0]
 
-        journal.write(begun(journal), [claim("b", None, task="other")])
-        assert sorted(journal.asked_tasks()) == ["task", "third"]
+        journal.write(begun(journal), [claim("b", None, task="other"), Answered("g")])
+        assert journal.asked_of() == of_runs - {("trigger", "other")} | {("cancel", "task")}
 
     def test_a_request_becomes_a_run_once(self, journal: Journal) -> None:
         """In one step: the row is there and the request is gone. Asked for again under its id, nothing happens."""

@@ -135,8 +135,8 @@ class Door:
         found: list[Request] = self._read("requests", tasks, at_most, kind, before)
         return found
 
-    def asked_tasks(self) -> list[str]:
-        found: list[str] = self._read("asked_tasks")
+    def asked_of(self) -> set[tuple[str, str]]:
+        found: set[tuple[str, str]] = self._read("asked_of")
         return found
 
     def count_asked(self, task: str) -> int:
