@@ -285,7 +285,11 @@ class OnDuty:
         return self._asking.run(self._registry.get(known.task), run_id) if known else None
 
     def start(self) -> None:
-        """Say by hand that this process serves, where no server does. Its work stops with the interpreter."""
+        """Say by hand that this process serves, where no server does. Its work stops with the interpreter.
+
+        Raises:
+            OnDutyError: It was stopped before.
+        """
         servers.by_hand(lifecycle)
 
     def stop(self) -> None:

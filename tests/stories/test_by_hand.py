@@ -47,3 +47,15 @@ def test_work_begun_by_hand_is_told_that_the_process_ends(tmp_path: Path, end: s
     journal.open(this_process())
     assert [run.outcome for run in journal.recent()] == [Outcome.STOPPED]
     journal.close()
+
+
+def test_work_that_was_stopped_begins_in_a_new_process_only(tmp_path: Path) -> None:
+    """Said where it is asked for: without a word it would never run again."""
+    command = [sys.executable, "-c", PROGRAM.replace("{end}", "duty.stop()\nduty.start()"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "onduty.errors.OnDutyError: start(): this process has ended its work (stop() was called);"
+        " begin it in a new process"
+    )

@@ -20,6 +20,7 @@ from types import FrameType
 from weakref import WeakKeyDictionary
 
 from onduty._runtime.lifecycle import Lifecycle, State
+from onduty.errors import OnDutyError
 from onduty.servers import _stack, gunicorn, never
 from onduty.servers._serving import serving
 
@@ -47,7 +48,13 @@ def recognise(life: Lifecycle) -> None:
 
 
 def by_hand(life: Lifecycle) -> None:
-    """Somebody says that this process serves; its end is heard as that of any other."""
+    """Somebody says that this process serves; its end is heard as that of any other.
+
+    Raises:
+        OnDutyError: It has ended its work, and nobody would know of a second life.
+    """
+    if life.state is State.LEAVING:
+        raise OnDutyError(f"start(): this process has ended its work ({life.why}); begin it in a new process")
     serving(life, "", "start() was called")
 
 
