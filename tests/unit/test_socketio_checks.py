@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,3 +117,12 @@ def test_who_forgot_is_reminded_once_however_often_this_worker_goes_on_duty(
         duty._events.emit(ev.TermBegan(0, "forgetful", term))
 
     assert ["OnDuty(app, socketio=socketio)" in advice.text for advice in heard] == [True]
+
+
+def test_an_emitter_without_python_socketio_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an extra, and a script that only emits has perhaps never heard of it."""
+    monkeypatch.setitem(sys.modules, "socketio", None)
+    monkeypatch.delitem(sys.modules, "onduty.socketio.bus", raising=False)
+
+    with pytest.raises(ImportError, match=r"pip install 'onduty\[socketio\]'"):
+        importlib.import_module("onduty.socketio.bus")

@@ -18,7 +18,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from socketio import PubSubManager
+try:
+    from socketio import PubSubManager
+except ImportError as error:
+    raise ImportError(f"onduty.socketio needs python-socketio ({error}): pip install 'onduty[socketio]'") from error
 
 from onduty._runtime.crossing import Cross, here
 from onduty.socketio import unix, wire
