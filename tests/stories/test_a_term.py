@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from onduty.errors import StoreUnavailable
 from onduty.events import RetryDropped
 from onduty.journal.entries import Claim, Finish
 from onduty.journal.sqlite import SqliteJournal
-from onduty.process import this_process
+from onduty.process import _named, this_process
 from support.stage import Stage, tick
 from support.waiting import eventually
 
@@ -184,6 +185,23 @@ def test_a_run_that_ignores_the_end_of_the_term_lingers_and_tells_how_it_ended(s
     assert len(stage.rows("deaf")) == 1
 
 
+def test_a_row_that_says_that_we_run_what_we_do_not_is_lost(stage: Stage) -> None:
+    """As in an older copy of the journal that was put back: nobody waits for its end."""
+    begun: list[int] = []
+
+    @stage.duty.service
+    def only(ctx: Context) -> None:
+        begun.append(ctx.term)
+
+    old = stage.journal.begin_term(0, stage.clock.now())
+    stage.journal.write(old, [Claim("old-1", "only", None, stage.clock.now())])
+    scheduler = stage.begin()
+    tick(stage, lambda: begun)
+
+    assert begun == [scheduler._term.number]
+    assert [row.run_id for row in stage.rows("only", Outcome.LOST)] == ["old-1"]
+
+
 def test_while_a_service_lingers_elsewhere_the_next_term_does_not_start_it(stage: Stage) -> None:
     """Its process lives and its row has no outcome; once it has, the service starts."""
     began: list[int] = []
@@ -192,15 +210,18 @@ def test_while_a_service_lingers_elsewhere_the_next_term_does_not_start_it(stage
     def only(ctx: Context) -> None:
         began.append(ctx.term)
 
+    elsewhere = _named(os.getppid())
+    stage.journal.open(elsewhere)
     old = stage.journal.begin_term(0, stage.clock.now())
     stage.journal.write(old, [Claim("old-1", "only", None, stage.clock.now())])
+    stage.journal.open(this_process())
     scheduler = stage.begin()
     tick(stage, lambda: scheduler.beat > 20)
 
     assert began == []
-    from onduty.journal.entries import Finish
-
+    stage.journal.open(elsewhere)
     stage.journal.write(scheduler._term.number, [Finish("old-1", Outcome.STOPPED, stage.clock.now())])
+    stage.journal.open(this_process())
     tick(stage, lambda: began)
 
 

@@ -14,6 +14,7 @@ from onduty._runtime.lanes import TAKEN_AHEAD
 from onduty.clock import SECOND
 from onduty.events import Advice, TaskPaused, TaskResumed
 from onduty.journal import Dynamic, Request
+from onduty.journal.entries import Again, Claim, Finish
 from support.stage import Stage, tick
 from support.waiting import eventually
 
@@ -104,6 +105,79 @@ def test_no_task_s_queue_starves_another_s(stage: Stage) -> None:
 
     rows = [row.run_id for row in reversed(stage.journal.recent(None, 2000))]
     assert rows.index(late) < 500
+
+
+def test_what_was_cancelled_does_not_begin_in_the_next_term(stage: Stage) -> None:
+    """Queued, waiting for its next attempt, or asked for; and who took the key since has its run."""
+    begun: list[str] = []
+
+    @stage.duty.task(retries=1, backoff=60)
+    def export(ctx: Context) -> None:
+        begun.append(ctx.run_id)
+
+    now, old = stage.clock.now(), stage.journal.begin_term(0, stage.clock.now())
+    failed = [Claim("tried", "export", None, now), Again("tried", 1, now, now, "no")]
+    stage.journal.write(old, [Claim("queued", "export", None, now, begin=False, key="k"), *failed])
+    asked = trigger(stage, "export")
+    for one in ("queued", "tried", asked):
+        cancel(stage, "export", one)
+    new = trigger(stage, "export", "k")
+    assert new != "queued"
+    stage.begin()
+    eventually(lambda: ended(stage, new) is Outcome.SUCCEEDED)
+
+    assert begun == [new]
+    assert [ended(stage, one) for one in ("queued", "tried", asked)] == [
+        Outcome.STOPPED,
+        Outcome.FAILED,
+        Outcome.STOPPED,
+    ]
+    assert stage.journal.requests() == []
+
+
+def test_who_asks_with_a_key_after_a_cancel_has_a_run(stage: Stage) -> None:
+    """Though one that was cancelled has begun meanwhile and has the key until it ends: then it is this one's turn."""
+    go = threading.Event()
+    begun: list[str] = []
+
+    @stage.duty.task(concurrency=2)
+    def export(ctx: Context) -> None:
+        begun.append(ctx.run_id)
+        go.wait(20)
+
+    stage.begin()
+    now = stage.clock.now()
+    first = trigger(stage, "export", "k")
+    eventually(lambda: begun)
+    stage.journal.request(Request("late", "trigger", "export", now, key="m"))
+    stage.journal.write(stage.schedulers[-1]._term.number, [Claim("its key", "export", None, now, key="m")])
+    stage.ring()
+    tick(stage, lambda: stage.schedulers[-1].beat > 5)
+    assert [one.id for one in stage.journal.requests()] == ["late"]
+    stage.journal.write(stage.schedulers[-1]._term.number, [Finish("its key", Outcome.SUCCEEDED, now)])
+    go.set()
+    tick(stage, lambda: ended(stage, "late"))
+
+    assert begun == [first, "late"]
+    assert stage.journal.requests() == []
+
+
+def test_the_lane_of_a_schedule_that_was_dropped_while_it_ran_goes(stage: Stage) -> None:
+    """One for each room or session: for weeks they would add up."""
+    go = threading.Event()
+
+    @stage.duty.task
+    def export() -> None:
+        go.wait(20)
+
+    now = stage.clock.now()
+    stage.journal.put_schedule(Dynamic("export", "room", '{"every": 1}', "{}", now))
+    stage.begin()
+    tick(stage, lambda: stage.rows("export", None))
+    stage.journal.drop_schedule("export", "room")
+    stage.ring()
+    go.set()
+    tick(stage, lambda: "schedules" not in stage.schedulers[-1].snapshot()["export"])
 
 
 def test_a_queue_is_cancelled_whole(stage: Stage) -> None:

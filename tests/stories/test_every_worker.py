@@ -110,3 +110,41 @@ def test_a_worker_that_gets_no_thread_for_its_own_work_serves_all_the_same(tmp_p
     assert done.stdout.split("\n")[0] == "serves and stops True"
     assert "does no work of its own until it is restarted: can't start new thread" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+CANCELLED = """if True:
+    import sys, threading, time
+    from onduty import OnDuty
+
+    duty = OnDuty(lambda environ, start: [], name="cancels", dir=sys.argv[1])
+    began, go = [], threading.Event()
+
+    @duty.cron("0 0 29 2 *", on="every_worker")
+    def work():
+        began.append(1)
+        go.wait(20)
+
+    duty.start()
+    runs = [work.trigger()]
+    while not began:
+        time.sleep(0.01)
+    for _ in range(20):
+        run = work.trigger()
+        run.cancel()
+        runs.append(run)
+    print({run.wait(20).value for run in runs[1:]})
+    runs += [work.trigger() for _ in range(5)]
+    work.cancel()
+    print({run.wait(20).value for run in runs[21:]})
+    go.set()
+    print(runs[0].wait(20).value, began)
+    duty.stop()
+"""
+
+
+def test_what_waits_is_cancelled_too(tmp_path: Path) -> None:
+    """One by one, or all of a task: nothing else begins."""
+    command = [sys.executable, "-c", CANCELLED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=90)
+
+    assert done.stdout.splitlines() == ["{'stopped'}", "{'stopped'}", "succeeded [1]"]

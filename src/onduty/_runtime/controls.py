@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from onduty import events as ev
-from onduty._runtime.asked import Asked
+from onduty._runtime.asked import Asked, Cancel
 from onduty._runtime.desk import Desk
 from onduty._runtime.lanes import Lane, lane_name
 from onduty._runtime.planner import Planner
@@ -42,6 +42,7 @@ class Controls:
         self._revision: int | None = None  # that of the last look
         self._levels: int | None = None  # that of what the planner knows of pauses and schedules
         self._dynamic: dict[str, Dynamic] = {}
+        self._dropped: set[str] = set()
         self._strangers: set[str] = set()
         self.asked = Asked(term.journal, lanes, desk, clock)
 
@@ -62,8 +63,10 @@ class Controls:
         """
         journal = self._term.journal
         revision = journal.revision()
+        self._forget_dropped()
+        self.asked.count()
         if revision == self._revision:
-            return self.asked.take()
+            return False
         if revision != self._levels:
             paused, dynamics = journal.paused(), journal.schedules()
             self._plan(dynamics)
@@ -71,15 +74,15 @@ class Controls:
                 self._set_paused(lane, self._is_paused(lane, paused))
             self._levels = revision
         self._revision = None
-        asked = journal.asked_of()
-        for kind, task in sorted(asked):
-            if kind == "trigger" and task not in self._lanes:
-                self._is_strange(task, "a run is asked for; it waits for a worker that does")
-        if self.asked.look(asked):
-            return True
-        more = self.asked.take()
-        self._revision = revision
+        more = self.asked.withdraw(self.cancels())
+        self._revision = None if more else revision
         return more
+
+    def cancels(self) -> list[Cancel]:
+        """Learn what is asked for, and what is cancelled; nothing is done about it yet."""
+        for task in self.asked.look():
+            self._is_strange(task, "a run is asked for; it waits for a worker that does")
+        return self.asked.cancels()
 
     def _is_strange(self, task: str, consequence: str) -> None:
         """Once for each: code that is being deployed, or has been, may know it, or another app in the same folder."""
@@ -118,6 +121,16 @@ class Controls:
         lane.schedule, lane.kwargs, lane.since = made.schedule, made.kwargs, dynamic.at
         return lane
 
+    def _forget_dropped(self) -> None:
+        """The lanes of schedules that are gone, once nothing is left in them."""
+        for name in list(self._dropped):
+            lane = self._lanes[name]
+            if name in self._dynamic:
+                self._dropped.discard(name)
+            elif not lane.in_progress and not lane.waiting:
+                self._dropped.discard(name)
+                del self._lanes[name]
+
     def _plan(self, dynamics: list[Dynamic]) -> None:
         """Put new and changed schedules on the agenda, and take off those that are gone."""
         wanted = {lane_name(one.task, one.key): one for one in dynamics}
@@ -126,8 +139,8 @@ class Controls:
             self._planner.agenda.remove(name)
             lane = self._lanes[name]
             lane.schedule = None
-            if not lane.in_progress and not lane.waiting:
-                del self._lanes[name]
+            self._dropped.add(name)
+        self._forget_dropped()
         changed = {name: one for name, one in wanted.items() if self._dynamic.get(name) != one}
         if not changed:
             return

@@ -21,7 +21,7 @@ from onduty._runtime.term import Term
 from onduty.clock import SECOND, Clock
 from onduty.events import Events
 from onduty.journal import Outcome, RunRecord
-from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Finish, Lost, Note, Passed
+from onduty.journal.entries import Again, Begin, Claim, Entry, Finish, Lost, Note, Passed
 from onduty.options import LONGEST
 from onduty.schedules import Slots
 
@@ -229,8 +229,6 @@ class Desk:
         self._vacate(lane, run)
         if run in lane.waiting:
             lane.waiting.remove(run)
-        if run.triggered and not run.once:
-            self.write(Answered(run.run_id))
 
     # One step each
 

@@ -373,10 +373,9 @@ class Engine:
         """Of all workers' runs of ``declared`` the one named, or all."""
         if declared.chosen.on == "every_worker":
             scheduler = self._own_work(declared)
-            for one in scheduler.lingering if run_id is None else []:
-                if one.task_name == declared.name:
-                    scheduler.cancel(one.run_id)
-            if run_id is not None:
+            if run_id is None:
+                scheduler.cancel_all(declared.name)
+            else:
                 scheduler.cancel(run_id)
             return
         now = self._clock.now()

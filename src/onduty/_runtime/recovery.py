@@ -88,6 +88,8 @@ class Recovery:
         return self._lanes.get(lane_name(record.task, record.schedule)) or self._lanes.get(record.task)
 
     def _lives(self, record: RunRecord, now_mono: float) -> bool:
+        if record.process == self._term.me:
+            return False  # who has runs left is no candidate; a copy of the journal may say otherwise
         alive = self._is_alive(record.process)
         if alive is None:
             return self._term.may_linger and now_mono - self._began_mono < UNSEEN_FOR

@@ -86,6 +86,7 @@ class Scheduler:
         self._noted: deque[Execution] = deque()
         self._requests: deque[Execution] = deque()
         self._cancels: deque[str] = deque()
+        self._cancelled_tasks: deque[str] = deque()
         self._desk = Desk(term, self._lanes, clock, events, self, spread)
         self._planner = Planner(term, self._lanes, clock, self._desk)
         self._books = Books(term, clock, events)
@@ -136,6 +137,11 @@ class Scheduler:
     def cancel(self, run_id: str) -> None:
         """Tell the run in progress to end, or take it out of the queue."""
         self._cancels.append(run_id)
+        self._wake.set()
+
+    def cancel_all(self, task: str) -> None:
+        """The same for all runs of a task."""
+        self._cancelled_tasks.append(task)
         self._wake.set()
 
     @property
@@ -233,10 +239,11 @@ class Scheduler:
 
         A turn that finds the journal unavailable leaves everything to a later one.
         """
-        if not self._is_open:
+        opens = not self._is_open
+        if opens:
             self._is_open = self._closing is None and self._open()
         if self._is_open and not self._books.unwritten:
-            self._decide()
+            self._decide(opens=opens)
         steps = self._desk.take_steps()
         if self._books.unwritten:
             steps = self._books.unwritten + steps
@@ -270,6 +277,7 @@ class Scheduler:
             self._answer(self._rename)
             opening = self._answer(self._term.journal.opening)
             self._controls.open(opening)
+            cancels = self._answer(self._controls.cancels)
             found = self._recovery.look(opening.unfinished, self._clock.mono(), first=True)
         except JournalDamaged:
             raise
@@ -281,6 +289,8 @@ class Scheduler:
         self._tell_lost(found)
         for lane, record in found.queued:
             self._desk.requeue(lane, record, found.logs.get(record.run_id))
+        if self._controls.asked.withdraw(cancels):  # before anything begins
+            self.ring()
         for lane in list(self._lanes.values()):
             self._desk.freed(lane)
             self._desk.run_once(lane)
@@ -297,10 +307,12 @@ class Scheduler:
             # Of a chain, b to c and a to b, the one that makes room may stand last.
             self._term.journal.write(self._term.number, renamed * len(renamed))
 
-    def _decide(self) -> None:
+    def _decide(self, *, opens: bool = False) -> None:
         desk = self._desk
         if self._closing is not None:
             desk.close()
+        elif not opens:
+            self._look()  # before all else: what is cancelled does not begin
         while self._inbox:
             run = self._inbox.popleft()
             self._runner.finished(run)
@@ -310,11 +322,9 @@ class Scheduler:
             self._halt_all(self._closing)
             return
         desk.alarms.ring()
-        while self._cancels:
-            desk.cancel(self._cancels.popleft())
-        while self._requests:
-            desk.request(self._requests.popleft())
-        self._look_for_requests()
+        self._do_as_told()
+        if self._controls.asked.has_room and not self._books.is_on_account:
+            self._ask_journal(self._take)
         self._planner.decide_due()
 
     def _write_notes(self) -> None:
@@ -326,11 +336,26 @@ class Scheduler:
             if run.outcome is None:  # otherwise its end has said it
                 self._desk.note(run)
 
-    def _look_for_requests(self) -> None:
+    def _do_as_told(self) -> None:
+        """In this process's own work, what is asked for goes by no journal."""
+        cancelled = list(self._cancels)
+        while self._requests:
+            run = self._requests.popleft()
+            if run.run_id in cancelled or run.task_name in self._cancelled_tasks:
+                self._desk.decline(run)
+            else:
+                self._desk.request(run)
+        for run_id in cancelled:
+            self._cancels.popleft()
+            self._desk.cancel(run_id)
+        while self._cancelled_tasks:
+            self._desk.cancel_all(self._cancelled_tasks.popleft())
+
+    def _look(self) -> None:
         now = self._clock.mono()
         if self._books.is_on_account:
             return  # what is asked for can't become a row now
-        if not self._is_rung and now < self._look_mono and not self._controls.asked.has_room:
+        if not self._is_rung and now < self._look_mono:
             return
         self._is_rung = False
         self._look_mono = now + LOOK_FOR_REQUESTS
@@ -345,10 +370,14 @@ class Scheduler:
             # What lingers of a schedule that was dropped, and is there again, counts there from now on.
             self._ask_journal(self._watch)
 
+    def _take(self) -> None:
+        if self._controls.asked.take():
+            self.ring()
+
     def _watch(self) -> None:
         found = self._recovery.look(self._term.journal.unfinished(), self._clock.mono(), first=False)
         self._tell_lost(found)
-        for lane in found.freed:
+        for lane in [*found.freed, *(lane for lane, _ in found.lost)]:
             self._desk.freed(lane)
 
     def _look_again(self) -> None:
@@ -376,9 +405,14 @@ class Scheduler:
         for (_, then, run), ok in self._answer(lambda: self._books.write(steps)) or ():
             if run is not None:
                 if not ok:
-                    self._desk.refused(run)
+                    self._refuse(run)
                 elif then == "start":
                     self._start(run)
+
+    def _refuse(self, run: Execution) -> None:
+        self._desk.refused(run)
+        if run.triggered and not run.once:
+            self._ask_journal(lambda: self._controls.asked.refused(run))
 
     def _start(self, run: Execution) -> None:
         timeout = run.declared.chosen.timeout
@@ -426,8 +460,6 @@ class Scheduler:
             again = self._desk.lost(lane, record, found.logs.get(record.run_id))
             facts = (record.task, record.run_id, record.slot, record.attempt, record.term, again)
             self._events.emit(ev.RunLost(self._clock.now(), self._term.app, *facts))
-            if again:
-                self._desk.freed(lane)
 
     def _tell(self, kind: type[ev.RunEvent], run: Execution, *more: Any) -> None:
         if self._events.wants(kind):
