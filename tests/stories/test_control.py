@@ -176,6 +176,7 @@ def test_the_lane_of_a_schedule_that_was_dropped_while_it_ran_goes(stage: Stage)
     tick(stage, lambda: stage.rows("export", None))
     stage.journal.drop_schedule("export", "room")
     stage.ring()
+    eventually(lambda: stage.schedulers[-1].snapshot()["export"]["schedules"]["room"]["next_slot"] is None)
     go.set()
     tick(stage, lambda: "schedules" not in stage.schedulers[-1].snapshot()["export"])
 
