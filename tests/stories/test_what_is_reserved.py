@@ -26,7 +26,7 @@ seen, runs = [], []
 def record(event):
     seen.append((Path(sys.argv[1]) / "shop" / "lock").read_text())
 
-@duty.every(seconds=0.05)
+@duty.every(seconds=0.05, retry_lost=sys.argv[3] == "True")
 def tick():
     runs.append(1)
 
@@ -40,9 +40,9 @@ print(seen[0])
 """
 
 
-def lead(folder: Path, durability: str = "normal") -> dict[str, Any]:
+def lead(folder: Path, durability: str = "normal", *, retry_lost: bool = False) -> dict[str, Any]:
     """One process leads until its first run; the lock's record when its term began."""
-    command = [sys.executable, "-c", PROGRAM, str(folder), durability]
+    command = [sys.executable, "-c", PROGRAM, str(folder), durability, str(retry_lost)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     record: dict[str, Any] = json.loads(told.stdout)
     return record
@@ -72,3 +72,17 @@ def test_what_is_in_doubt_stays_so_for_the_next_one(tmp_path: Path) -> None:
     assert found["gap"] is True
     assert found["reserved_until"] > found["since"] + 30 * SECOND
     assert json.loads(lock.read_text())["gap"] is False, "they are written down by the time it ends"
+
+
+def test_what_a_clock_that_was_set_back_leaves_in_doubt_is_told_on(tmp_path: Path) -> None:
+    """An hour of slots ahead may have run without a row, and this leader ends before they are due."""
+    lead(tmp_path)
+    lock = tmp_path / "shop" / "lock"
+    until = time.time_ns() // 1000 + 3600 * SECOND
+    full_disk = {"clean": False, "gap": True, "reserved_until": until}
+    lock.write_text(json.dumps({**json.loads(lock.read_text()), **full_disk}))
+
+    found = lead(tmp_path, retry_lost=True)  # else nothing runs for an hour
+
+    assert (found["gap"], found["reserved_until"]) == (True, until)
+    assert json.loads(lock.read_text())["reserved_until"] == until
