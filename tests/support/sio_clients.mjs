@@ -21,8 +21,8 @@ class Client {
       this.upgraded = engine.transport.name === "websocket";
       engine.on("upgrade", () => (this.upgraded = true));
     });
-    this.socket.on("disconnect", (reason) => {
-      this.drops.push(reason);
+    this.socket.on("disconnect", (reason, why) => {
+      this.drops.push([reason, why?.message, why?.description, why?.context?.responseText?.slice(0, 100)].join(" ").trim());
       this.upgraded = false;
     });
     this.socket.on("connect_error", () => (this.errors += 1));

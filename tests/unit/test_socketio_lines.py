@@ -99,14 +99,16 @@ def test_who_answers_is_not_frozen_any_more(lines: Lines) -> None:
     assert lines.pool.patience(ALIVE) == PATIENCE
 
 
-def test_who_does_not_read_is_frozen(tmp_path: Path) -> None:
+def test_who_does_not_read_is_frozen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     listener = unix.listen(tmp_path, COUNTER + FROZEN[0])
     lines = Lines(tmp_path, patience=0.5)
 
-    with pytest.raises(unix.Wedged):
-        lines.exchange(FROZEN[0], wire.request("poll", {}), 30)
+    for _ in range(2):
+        with pytest.raises(unix.Wedged):
+            lines.exchange(FROZEN[0], wire.request("poll", {}), 30)
 
     assert lines.pool.patience(FROZEN[0]) == NO_PATIENCE
+    assert [one.message.split(":")[0] for one in caplog.records] == ["worker frozen-1 is frozen"]
     unix.drop(listener)
 
 

@@ -6,10 +6,13 @@ worker does not read while something computes, and a whole machine may stand sti
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
+
+_log = logging.getLogger("onduty.socketio")
 
 PATIENCE = 2.0
 """Seconds in which an owner reads what was sent to it; longer means that it is frozen."""
@@ -70,6 +73,10 @@ class Pool(Generic[L]):
         return NO_PATIENCE if self._frozen.get(owner, 0) > time.monotonic() else self._patience
 
     def is_frozen(self, owner: str) -> None:
+        if owner not in self._frozen:
+            _log.warning(
+                "worker %s is frozen: whose session is there, and comes in here, has to start a new one", owner
+            )
         self._frozen[owner] = time.monotonic() + REMEMBERED
 
     def is_awake(self, owner: str) -> None:
