@@ -42,6 +42,20 @@ def test_a_plain_run_costs_three_statements(journal: SqliteJournal) -> None:
     assert [text.split()[0] for text in finishing] == ["begin", "select", "update", "update", "commit"]
 
 
+def test_many_that_are_alike_cost_as_many_statements_as_one(journal: SqliteJournal) -> None:
+    """Asked for, or queued and begun, 64 at a time."""
+    term, ids = journal.begin_term(0, NOW), [f"{number:03}" for number in range(64)]
+    journal.write(term, [Claim("first", "task", None, NOW)])
+
+    with _statements(journal) as said:
+        journal.write(term, [Claim(run_id, "task", None, NOW, begin=False) for run_id in ids])
+        journal.write(term, [Begin(run_id, 1, NOW) for run_id in ids])
+        journal.write(term, [Finish(run_id, Outcome.SUCCEEDED, NOW) for run_id in ids])
+
+    words = [text.split()[0] for text in said if text.split()[0] not in ("begin", "commit", "select")]
+    assert words == ["insert", "update", "delete", "update", "update"]
+
+
 def test_the_cost_does_not_grow_with_history(journal: SqliteJournal) -> None:
     """Of a run, and of every question that is asked while the app works."""
     term = journal.begin_term(0, NOW)
@@ -171,6 +185,9 @@ def _do_everything(journal: SqliteJournal, term: int) -> None:
         Claim("o", "task", None, NOW, key="v7", once=True),
         Finish("o", Outcome.SUCCEEDED, NOW),
         Claim("o2", "task", None, NOW, key="v7", once=True),
+        *(Claim(f"m{number}", "task", None, NOW, begin=False) for number in range(16)),
+        *(Begin(f"m{number}", 1, NOW) for number in range(16)),
+        *(Finish(f"m{number}", Outcome.SUCCEEDED, NOW) for number in range(16)),
         Renamed("task", "new"),
         Answered("nothing"),
     ]

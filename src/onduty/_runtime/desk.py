@@ -172,7 +172,9 @@ class Desk:
             self._halt(run, why)
 
     def finished(self, run: Execution) -> None:
-        """It has brought back its outcome: write it down, try it again, or, a service, start it anew."""
+        """It has brought back its outcome: write it down, try it again, or, a service, start it anew. Its lane is to be
+        told of by :meth:`freed`.
+        """
         lane, outcome = self._lanes[run.lane], run.outcome
         assert outcome is not None
         lane.running.pop(run.run_id, None)
@@ -199,8 +201,6 @@ class Desk:
         else:
             self._finish(run, outcome, run.error)
         self._tell_outcome(run, outcome, retry_in)
-        if lane.waiting:
-            self.freed(lane)
 
     def close(self) -> None:
         """Nothing begins any more. What is queued or waits for a retry stays so, for the next leader."""

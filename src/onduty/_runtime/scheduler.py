@@ -313,10 +313,15 @@ class Scheduler:
             desk.close()
         elif not opens:
             self._look()  # before all else: what is cancelled does not begin
+        lanes: dict[str, None] = {}  # in the order in which something ended there
         while self._inbox:
             run = self._inbox.popleft()
             self._runner.finished(run)
             desk.finished(run)
+            lanes[run.lane] = None
+        for name in lanes:
+            if self._lanes[name].waiting:
+                desk.freed(self._lanes[name])
         self._write_notes()
         if self._closing is not None:
             self._halt_all(self._closing)

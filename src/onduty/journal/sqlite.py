@@ -8,7 +8,7 @@ each); a killed process loses nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from onduty.journal import sqlite_reading as reading
 from onduty.journal import sqlite_requests as asking
 from onduty.journal.sqlite_file import Durability, SqliteFile
 from onduty.journal.sqlite_opening import nonsense
-from onduty.journal.sqlite_session import Nonsense, Session
+from onduty.journal.sqlite_session import Mixed, Nonsense, Session
 from onduty.process import ProcessId
 
 if TYPE_CHECKING:
@@ -95,13 +95,16 @@ class SqliteJournal:
     def write(self, term: int, entries: Sequence[Entry]) -> list[bool]:
         writer = self._leaders_hand()
 
-        def work(session: Session) -> list[bool] | None:
+        def work(session: Session, write: Callable[..., list[bool]] = writer.write) -> list[bool] | None:
             if self._is_newest(session, term):
-                return writer.write(session, term, entries)
+                return write(session, term, entries)
             writer.write_late(session, term, entries)
             return None
 
-        accepted = self._file.write(work)
+        try:
+            accepted = self._file.write(work)
+        except Mixed:
+            accepted = self._file.write(lambda session: work(session, writer.write_each))
         if accepted is None:
             raise TermLost(f"term {term} is over: a newer one has begun, and what was to be written was refused")
         return accepted

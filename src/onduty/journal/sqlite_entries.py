@@ -6,9 +6,11 @@ A plain claim costs two statements and its end one, however many rows there are:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, ClassVar
 
 from onduty.journal import Outcome
+from onduty.journal import sqlite_many as many
 from onduty.journal.entries import Again, Answered, Begin, Claim, Entry, Era, Finish, Lost, Note, Passed, Renamed, Seen
 from onduty.journal.sqlite_reading import newest_term
 from onduty.journal.sqlite_requests import rename as rename_requests
@@ -22,12 +24,33 @@ class Writer:
         self._me = me
 
     def write(self, session: Session, term: int, entries: Sequence[Entry]) -> list[bool]:
+        """What is alike, and in a row, at once. Raises ``Mixed``: say :meth:`write_each`, in another transaction."""
+        accepted: list[bool] = []
+        for kind, alike in groupby(entries, many.kind_of):
+            left = list(alike)
+            for size in many.SIZES if kind else ():
+                while len(left) >= size and self._is_own(session, term):
+                    self._write_many(session, term, left[:size])
+                    accepted += [True] * size
+                    del left[:size]
+            accepted += self.write_each(session, term, left)
+        return accepted
+
+    def write_each(self, session: Session, term: int, entries: Sequence[Entry]) -> list[bool]:
         writers = self._WRITERS
         return [writers[type(entry)](self, session, term, entry) for entry in entries]
 
+    def _write_many(self, session: Session, term: int, alike: list[Any]) -> None:
+        if isinstance(alike[0], Finish):
+            many.finish(session, term, alike)
+        elif isinstance(alike[0], Begin):
+            many.begin(session, term, alike)
+        else:
+            many.claim(session, term, alike, [place(session, claim.task, "")[0] for claim in alike])
+
     def write_late(self, session: Session, term: int, entries: Sequence[Entry]) -> None:
         """Of a term that is over, how its runs have ended."""
-        self.write(session, term, [entry for entry in entries if isinstance(entry, Finish)])
+        self.write_each(session, term, [entry for entry in entries if isinstance(entry, Finish)])
 
     def set_state(self, session: Session, task: str, schedule: str, state: str) -> None:
         _, number = place(session, task, schedule)

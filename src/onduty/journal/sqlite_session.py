@@ -13,6 +13,10 @@ class Nonsense(Exception):
     """A value that no journal holds, in a file that is sound otherwise."""
 
 
+class Mixed(Exception):
+    """Of many entries one was refused, or is of a rarer kind: they are to be written anew, each by itself."""
+
+
 class Session:
     """A connection and what was learnt through it; that part is emptied whenever a transaction is rolled back."""
 
