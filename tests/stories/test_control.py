@@ -725,3 +725,55 @@ def test_a_service_that_ends_for_a_pause_without_looking_goes_on_when_resumed(st
     leave.set()
 
     eventually(lambda: len(begun) == 2)
+
+
+@pytest.mark.parametrize("has_run", ["neither", "the old one", "both"])
+def test_what_is_asked_of_a_task_by_its_old_name_is_run_by_its_new_one(stage: Stage, has_run: str) -> None:
+    """By a worker of before that still serves, too; counted, refused by its key and cancelled as if it were the new."""
+    stage.hear(Advice)
+    seen: list[int] = []
+    go = threading.Event()
+    go.set()
+
+    def export(number: int) -> None:
+        go.wait(20)
+        seen.append(number)
+
+    def declare(**name: Any) -> None:
+        stage.duty._registry._declared.clear()
+        stage.duty.task(**name)(export)
+
+    def run_once(task: str) -> None:
+        first = stage.begin()
+        run_id = trigger(stage, task, number=0)
+        eventually(lambda: ended(stage, run_id))
+        stage.end(first)
+        seen.clear()
+
+    if has_run != "neither":
+        declare(name="old")
+        run_once("old")
+    declare(name="new", was="old")
+    if has_run == "both":
+        run_once("new")
+    before = [trigger(stage, "old", number=number) for number in range(1, 4)]
+    stage.begin()
+    eventually(lambda: ended(stage, before[-1]))
+    go.clear()
+    keyed = trigger(stage, "new", key="k", number=4)
+    eventually(lambda: stage.journal.get(keyed))
+    same = trigger(stage, "old", key="k", number=5)
+    others = [trigger(stage, "old", number=number) for number in range(30)]
+    tick(stage, lambda: stage.schedulers[-1].snapshot()["new"]["waiting"] == 31)
+    cancel(stage, "old", target=others[-1])
+    eventually(lambda: ended(stage, others[-1]) is Outcome.STOPPED)
+    cancel(stage, "old")
+    eventually(lambda: ended(stage, others[0]) is Outcome.STOPPED)
+    go.set()
+    eventually(lambda: ended(stage, keyed))
+
+    tick(stage, lambda: stage.journal.requests() == [])
+    assert seen == [1, 2, 3, 4]
+    assert ended(stage, same) is Outcome.STOPPED
+    assert {one.task for one in stage.journal.recent(limit=100)} == {"new"}
+    assert stage.heard == []

@@ -41,20 +41,21 @@ class Asked:
     @property
     def has_room(self) -> bool:
         """Whether there are runs that are asked for, and room for some of them."""
-        return any(self._lanes[task].room for task in self._left if task not in self._cancelled)
+        return any(self._lanes[self._now(task)].room for task in self._left if task not in self._cancelled)
 
     def left(self, task: str) -> int:
         """How many runs of it are asked for, and not taken; what came lately is not counted yet. From any thread."""
-        return self._left.get(task, 0)
+        return sum(count for name, count in list(self._left.items()) if self._now(name) == task)
 
     def look(self) -> list[str]:
         """Learn of which tasks runs are asked for; answers those that nobody here knows."""
         asked = self._journal.asked_of()
-        for kind, task in sorted(asked):
-            if kind == "trigger" and task in self._lanes:
+        known = {(kind, task) for kind, task in asked if self._now(task) in self._lanes}
+        for kind, task in sorted(known):
+            if kind == "trigger":
                 self._left.setdefault(task, 0)
-        self._cancelled = {task for kind, task in asked if kind == "cancel" and task in self._lanes}
-        return sorted(task for kind, task in asked if kind == "trigger" and task not in self._lanes)
+        self._cancelled = {task for kind, task in known if kind == "cancel"}
+        return sorted(task for kind, task in asked - known if kind == "trigger")
 
     def cancels(self) -> list[Cancel]:
         """What is cancelled, oldest first, each with what it takes out of the queue. Nothing is done about it yet."""
@@ -72,13 +73,13 @@ class Asked:
         for cancel, asked_before in cancels:
             if cancel.id != self._half_done:  # what has begun since is none of its business
                 if cancel.target is None:
-                    self._desk.cancel_all(cancel.task)
+                    self._desk.cancel_all(self._now(cancel.task))
                 else:
                     self._desk.cancel(cancel.target)
             unwanted = [one for one in asked_before if one.id not in never]
             for one in unwanted[:spare]:
                 # Without its key: another run may have that by now.
-                self._desk.decline(self._desk.requested(one.task, one.kwargs, one.id))
+                self._desk.decline(self._desk.requested(self._now(one.task), one.kwargs, one.id))
                 never.add(one.id)
             if len(unwanted) > spare:
                 self._half_done = cancel.id
@@ -91,13 +92,14 @@ class Asked:
         """Hand the desk as many as there is room for. ``True``: there would be room for more."""
         spare = MOST_AT_ONCE
         for task in [task for task in self._left if task not in self._cancelled]:
-            wanted = min(self._lanes[task].room, spare)
+            lane = self._lanes[self._now(task)]
+            wanted = min(lane.room, spare)
             if not wanted:
                 continue
             found = self._journal.requests((task,), wanted + len(self._refused), "trigger")
             taken = [one for one in found if one.id not in self._refused][:wanted]
             for one in taken:
-                self._desk.request(self._desk.requested(task, one.kwargs, one.id, one.key))
+                self._desk.request(self._desk.requested(lane.name, one.kwargs, one.id, one.key))
             spare -= len(taken)
             left = self._left.pop(task) - len(taken)
             if len(found) >= wanted or len(found) > len(taken):
@@ -106,11 +108,20 @@ class Asked:
 
     def refused(self, run: Execution) -> None:
         """Its claim was: its key is in progress, so it stays asked for; or else it has become a run before."""
-        if run.key is not None and self._journal.get(run.run_id) is None:
+        waits = self._journal.asked(run.run_id) if run.key is not None else None
+        if waits is not None and self._journal.get(run.run_id) is None:
             self._refused.add(run.run_id)
-            self._left.setdefault(run.task_name, 0)
+            self._left.setdefault(waits.task, 0)
         else:
             self._desk.write(Answered(run.run_id))
+
+    def _now(self, task: str) -> str:
+        """What it is called now: code of before may still ask for it, or have been the last to."""
+        if task not in self._lanes:
+            for lane in list(self._lanes.values()):
+                if lane.declared.chosen.was == task:
+                    return lane.task
+        return task
 
     def _asked_before(self, cancel: Request) -> list[Request]:
         """What it takes out of the queue: all of its task, or the one that it names."""
