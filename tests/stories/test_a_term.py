@@ -146,7 +146,7 @@ def test_triggered_runs_wait_in_order_and_none_is_dropped(stage: Stage) -> None:
 
     scheduler = stage.begin()
     for number in range(20):
-        scheduler.submit(export, export.call.bind((number,), {}))
+        scheduler.told.submit(export, export.call.bind((number,), {}))
     tick(stage, lambda: len(done) == 20)
 
     assert done == list(range(20))
@@ -485,7 +485,7 @@ def test_a_queued_run_is_left_to_the_next_leader(stage: Stage) -> None:
 
     first = stage.begin()
     first_term = stage.journal.term()
-    ids = [first.submit(export, "{}") for _ in range(2)]
+    ids = [first.told.submit(export, "{}") for _ in range(2)]
     eventually(lambda: len(stage.rows("export", None)) == 2 and begun)
     stage.end(first)
     assert begun == [first_term]
@@ -506,7 +506,7 @@ def test_a_retry_is_left_to_the_next_leader(stage: Stage) -> None:
             raise ConnectionError("no answer")
 
     first = stage.begin()
-    run_id = first.submit(mail, "{}")
+    run_id = first.told.submit(mail, "{}")
     row = eventually(lambda: [row for row in stage.rows("mail", None) if row.retry_at is not None])[0]
     assert "no answer" in (row.error or "")
     stage.end(first)
@@ -527,9 +527,9 @@ def test_a_retry_that_will_not_come_is_said(stage: Stage) -> None:
         raise ConnectionError("no answer")
 
     scheduler = stage.begin()
-    run_id = scheduler.submit(mail, "{}")
+    run_id = scheduler.told.submit(mail, "{}")
     eventually(lambda: [row for row in stage.rows("mail", None) if row.retry_at is not None])
-    scheduler.cancel(run_id)
+    scheduler.told.cancel(run_id)
 
     (row,) = eventually(lambda: stage.rows("mail", Outcome.FAILED))
     (told,) = stage.heard
@@ -614,9 +614,9 @@ def test_a_fault_of_ours_costs_the_term_and_no_outcome(stage: Stage) -> None:
         done.set()
 
     scheduler = stage.begin()
-    run_id = scheduler.submit(work, "{}")
+    run_id = scheduler.told.submit(work, "{}")
     eventually(lambda: done.is_set() and stage.journal.get(run_id).outcome is not None)  # type: ignore[union-attr]
-    later = scheduler.submit(work, "{}")
+    later = scheduler.told.submit(work, "{}")
     write, stage.journal.write = stage.journal.write, _broken_at_finish(stage.journal.write)  # type: ignore[method-assign]
     eventually(lambda: scheduler.is_over)
     stage.journal.write = write  # type: ignore[method-assign]

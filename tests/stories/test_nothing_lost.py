@@ -282,7 +282,7 @@ def test_a_leader_that_wakes_up_late_writes_nothing_under_its_old_term(stage: St
     def push() -> None: ...
 
     old = stage.begin_until("push", 2)
-    old.submit(next(one for one in stage.duty.tasks if one.name == "export"), "{}")
+    old.told.submit(next(one for one in stage.duty.tasks if one.name == "export"), "{}")
     eventually(lambda: stage.rows("export", None))
     stage.begin()
     go.set()

@@ -362,7 +362,7 @@ class Engine:
     def trigger(self, declared: Declared, kwargs: str, key: str | None) -> str:
         """Ask for a run; durable when this returns. Answers its id, or that of the one that has the key already."""
         if declared.chosen.on == "every_worker":
-            return self._own_work(declared).submit(declared, kwargs)
+            return self._own_work(declared).told.submit(declared, kwargs)
         now = self._clock.now()
         wanted = Request(new_id(now), "trigger", declared.name, now, kwargs, key)
         run_id = self._request(wanted)
@@ -372,11 +372,11 @@ class Engine:
     def cancel(self, declared: Declared, run_id: str | None = None) -> None:
         """Of all workers' runs of ``declared`` the one named, or all."""
         if declared.chosen.on == "every_worker":
-            scheduler = self._own_work(declared)
+            told = self._own_work(declared).told
             if run_id is None:
-                scheduler.cancel_all(declared.name)
+                told.cancel_all(declared.name)
             else:
-                scheduler.cancel(run_id)
+                told.cancel(run_id)
             return
         now = self._clock.now()
         self._request(Request(new_id(now), "cancel", declared.name, now, target=run_id))

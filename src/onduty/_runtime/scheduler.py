@@ -19,25 +19,23 @@ from onduty._runtime.desk import Desk, Step
 from onduty._runtime.execution import Execution
 from onduty._runtime.lanes import Lane
 from onduty._runtime.planner import Planner
-from onduty._runtime.recovery import Found, Recovery
+from onduty._runtime.recovery import Recovery
 from onduty._runtime.runner import TIMED_OUT, Runner
+from onduty._runtime.takeover import LOOK_AGAIN, Takeover
 from onduty._runtime.term import Term
 from onduty._runtime.threads import spawn, stay_behind
+from onduty._runtime.told import Told
 from onduty._runtime.upkeep import Upkeep
 from onduty.clock import Clock, Wakeup
 from onduty.errors import JournalDamaged, StoreUnavailable, TermLost
 from onduty.events import Events
 from onduty.journal import Dynamic, Journal, Outcome
-from onduty.journal.entries import Again, Finish, Renamed
+from onduty.journal.entries import Again, Finish
 from onduty.process import ProcessId, is_alive
-from onduty.tasks import Declared
 
 T = TypeVar("T")
 
 LONGEST_WAIT = 1.0
-LOOK_AGAIN = 0.2
-"""Seconds between two looks at runs that linger in another process."""
-
 LOOK_FOR_REQUESTS = 1.0
 """Seconds between two looks for what others ask for, if nobody rings."""
 
@@ -61,8 +59,9 @@ NEVER_BEGUN = "its term ended before it began"
 class Scheduler:
     """Turns from :meth:`start` until :meth:`close` and the grace given there.
 
-    ``beat`` grows with every turn. ``term_lost`` and ``fault`` ask the elector to end the
-    term. ``is_over``, told to ``when_over``: the loop has ended; what still runs then is in :attr:`lingering`.
+    ``beat`` grows with every turn. ``term_lost`` and ``fault`` ask the elector to end the term. ``told`` takes what
+    this process asks of its own work. ``is_over``, told to ``when_over``: the loop has ended; what still runs then is
+    in :attr:`lingering`.
     """
 
     def __init__(
@@ -84,14 +83,13 @@ class Scheduler:
         self._wake = Wakeup()
         self._inbox: deque[Execution] = deque()
         self._noted: deque[Execution] = deque()
-        self._requests: deque[Execution] = deque()
-        self._cancels: deque[str] = deque()
-        self._cancelled_tasks: deque[str] = deque()
         self._desk = Desk(term, self._lanes, clock, events, self, spread)
         self._planner = Planner(term, self._lanes, clock, self._desk)
         self._books = Books(term, clock, events)
-        self._recovery = Recovery(term, self._lanes, clock.mono(), is_alive)
         self._controls = Controls(term, self._lanes, self._desk, self._planner, clock, events, lane_for)
+        recovery = Recovery(term, self._lanes, clock.mono(), is_alive)
+        self._takeover = Takeover(term, self._lanes, self._desk, self._planner, self._controls, recovery, clock, events)
+        self.told = Told(self._desk, self._wake.set)
         self._upkeep = Upkeep(term, self._desk.alarms, self._planner.agenda, self._books, clock, self._ask_journal)
         self._is_open = False
         self._is_rung = False
@@ -125,23 +123,6 @@ class Scheduler:
     def ring(self) -> None:
         """Somebody has written a request, or changed a level: look now."""
         self._is_rung = True
-        self._wake.set()
-
-    def submit(self, declared: Declared, kwargs: str) -> str:
-        """Run it once more, in this process's own work; answers the run's id. It is claimed in the next turn."""
-        run = self._desk.requested(declared.name, kwargs)
-        self._requests.append(run)
-        self._wake.set()
-        return run.run_id
-
-    def cancel(self, run_id: str) -> None:
-        """Tell the run in progress to end, or take it out of the queue."""
-        self._cancels.append(run_id)
-        self._wake.set()
-
-    def cancel_all(self, task: str) -> None:
-        """The same for all runs of a task."""
-        self._cancelled_tasks.append(task)
         self._wake.set()
 
     @property
@@ -274,38 +255,17 @@ class Scheduler:
         """What a term begins with; ``False``: the journal does not answer, ask again."""
         try:
             self._answer(self._books.reconnect)
-            self._answer(self._rename)
-            opening = self._answer(self._term.journal.opening)
-            self._controls.open(opening)
-            cancels = self._answer(self._controls.cancels)
-            found = self._recovery.look(opening.unfinished, self._clock.mono(), first=True)
+            if self._answer(self._takeover.begin):
+                self.ring()
         except JournalDamaged:
             raise
         except StoreUnavailable as error:
             self._books.fails(error)
             return False
-        for lane in self._lanes.values():
-            self._planner.plan(lane, opening.marks.get((lane.task, lane.key)))
-        self._tell_lost(found)
-        for lane, record in found.queued:
-            self._desk.requeue(lane, record, found.logs.get(record.run_id))
-        if self._controls.asked.withdraw(cancels):  # before anything begins
-            self.ring()
-        for lane in list(self._lanes.values()):
-            self._desk.freed(lane)
-            self._desk.run_once(lane)
-        if self._recovery.is_watching:
+        if self._takeover.is_watching:
             self._desk.alarms.set(LOOK_AGAIN, self._look_again)
         self._upkeep.begin()
         return True
-
-    def _rename(self) -> None:
-        """What was renamed in an earlier term is refused, and costs nothing more."""
-        chosen = ((lane.declared.chosen.was, lane.task) for lane in self._lanes.values())
-        renamed = [Renamed(was, task) for was, task in chosen if was]
-        if renamed:
-            # Of a chain, b to c and a to b, the one that makes room may stand last.
-            self._term.journal.write(self._term.number, renamed * len(renamed))
 
     def _decide(self, *, opens: bool = False) -> None:
         desk = self._desk
@@ -327,7 +287,7 @@ class Scheduler:
             self._halt_all(self._closing)
             return
         desk.alarms.ring()
-        self._do_as_told()
+        self.told.do()
         if self._controls.asked.has_room and not self._books.is_on_account:
             self._ask_journal(self._take)
         self._planner.decide_due()
@@ -340,21 +300,6 @@ class Scheduler:
             run = self._noted.popleft()
             if run.outcome is None:  # otherwise its end has said it
                 self._desk.note(run)
-
-    def _do_as_told(self) -> None:
-        """In this process's own work, what is asked for goes by no journal."""
-        cancelled = list(self._cancels)
-        while self._requests:
-            run = self._requests.popleft()
-            if run.run_id in cancelled or run.task_name in self._cancelled_tasks:
-                self._desk.decline(run)
-            else:
-                self._desk.request(run)
-        for run_id in cancelled:
-            self._cancels.popleft()
-            self._desk.cancel(run_id)
-        while self._cancelled_tasks:
-            self._desk.cancel_all(self._cancelled_tasks.popleft())
 
     def _look(self) -> None:
         now = self._clock.mono()
@@ -371,23 +316,17 @@ class Scheduler:
 
         lanes = len(self._lanes)
         self._ask_journal(look)
-        if len(self._lanes) != lanes and self._recovery.is_watching:
+        if len(self._lanes) != lanes and self._takeover.is_watching:
             # What lingers of a schedule that was dropped, and is there again, counts there from now on.
-            self._ask_journal(self._watch)
+            self._ask_journal(self._takeover.watch)
 
     def _take(self) -> None:
         if self._controls.asked.take():
             self.ring()
 
-    def _watch(self) -> None:
-        found = self._recovery.look(self._term.journal.unfinished(), self._clock.mono(), first=False)
-        self._tell_lost(found)
-        for lane in [*found.freed, *(lane for lane, _ in found.lost)]:
-            self._desk.freed(lane)
-
     def _look_again(self) -> None:
-        self._ask_journal(self._watch)
-        if self._books.is_held or self._recovery.is_watching:
+        self._ask_journal(self._takeover.watch)
+        if self._books.is_held or self._takeover.is_watching:
             self._desk.alarms.set(LOOK_AGAIN, self._look_again)
 
     def _ask_journal(self, question: Callable[[], None]) -> None:
@@ -459,12 +398,6 @@ class Scheduler:
     def _halt_all(self, why: str) -> None:
         for run in self.lingering:
             run.halt(why)
-
-    def _tell_lost(self, found: Found) -> None:
-        for lane, record in found.lost:
-            again = self._desk.lost(lane, record, found.logs.get(record.run_id))
-            facts = (record.task, record.run_id, record.slot, record.attempt, record.term, again)
-            self._events.emit(ev.RunLost(self._clock.now(), self._term.app, *facts))
 
     def _tell(self, kind: type[ev.RunEvent], run: Execution, *more: Any) -> None:
         if self._events.wants(kind):
