@@ -11,6 +11,7 @@ import pytest
 
 from onduty import Context, OnDutyError, Outcome
 from onduty._runtime.lanes import TAKEN_AHEAD
+from onduty._runtime.runner import EAGER_THREADS
 from onduty.clock import SECOND
 from onduty.events import Advice, TaskPaused, TaskResumed
 from onduty.journal import Dynamic, Request
@@ -662,6 +663,29 @@ def test_a_very_long_sleep_is_a_sleep(stage: Stage) -> None:
     eventually(lambda: stage.rows("export", None))
     cancel(stage, "export", run_id)
     eventually(lambda: ended(stage, run_id) is Outcome.STOPPED)
+
+
+def test_what_waits_for_a_thread_when_it_is_cancelled_never_begins(stage: Stage) -> None:
+    """It has its row, and its place among those in progress; the pool had no thread for it yet."""
+    go = threading.Event()
+    seen: list[int] = []
+
+    @stage.duty.task(concurrency=20)
+    def export(number: int) -> None:
+        seen.append(number)
+        go.wait(20)
+
+    stage.begin()
+    ids = [trigger(stage, "export", number=number) for number in range(20)]
+    eventually(lambda: len(seen) == EAGER_THREADS and len(stage.rows("export", None)) == 20)
+    cancel(stage, "export", ids[-1])
+    cancel(stage, "export")
+    eventually(lambda: not stage.journal.requests())
+    go.set()
+    eventually(lambda: all(ended(stage, run_id) for run_id in ids))
+
+    assert sorted(seen) == list(range(EAGER_THREADS))
+    assert [ended(stage, run_id) for run_id in ids[EAGER_THREADS:]] == [Outcome.STOPPED] * (20 - EAGER_THREADS)
 
 
 def test_what_is_asked_of_a_task_that_is_not_declared_is_told_once(stage: Stage) -> None:

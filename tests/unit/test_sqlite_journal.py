@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -45,6 +46,29 @@ def journal(path: Path) -> Iterator[SqliteJournal]:
 def test_the_file_is_nobody_else_s_to_read(journal: SqliteJournal, path: Path) -> None:
     """State and arguments of runs may be private."""
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+def test_no_batch_needs_the_folder_for_temporary_files(journal: SqliteJournal) -> None:
+    """Which may be full, or read-only in a hardened service; SQLite puts aside there what a statement may take back."""
+    seen: set[str] = set()
+
+    def look() -> int:
+        for descriptor in os.listdir("/proc/self/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                seen.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        return 0
+
+    term = journal.begin_term(0, NOW)
+    journal.write(term, [Claim(f"{number}", "task", None, NOW, kwargs="x" * 6000) for number in range(640)])
+    session = journal._file._session
+    assert session is not None
+    session.connection.set_progress_handler(look, 20)
+    journal.write(term, [Claim(f"more {number}", "task", None, NOW, kwargs="x" * 6000) for number in range(64)])
+    journal.write(term, [Finish(f"{number}", Outcome.SUCCEEDED, NOW, result="x" * 6000) for number in range(640)])
+
+    assert str(journal._file.path) in seen
+    assert [name for name in seen if "etilqs" in name] == []
 
 
 @pytest.fixture

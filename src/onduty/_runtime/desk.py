@@ -306,7 +306,7 @@ class Desk:
         self.alarms.set(seconds, lambda: self._begin(run) if self._retrying.pop(run.run_id, None) else None)
 
     def _halt(self, run: Execution, why: str) -> None:
-        run.halt(why)
+        run.halt(why, unwanted=True)
         if run.run_id not in self._retrying:
             return
         _, outcome, error = self._retrying.pop(run.run_id)

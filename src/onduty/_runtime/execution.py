@@ -67,6 +67,7 @@ class Execution:
 
     # What most runs never change, so that making one costs little.
     stopping = False
+    unwanted = False
     told = False
     why: str | None = None
     progress = 0.0
@@ -140,10 +141,14 @@ class Execution:
             self._scope = None
             scope.close()
 
-    def halt(self, why: str) -> None:
-        """Ask it to end; the first reason stands. From any thread, again and again."""
+    def halt(self, why: str, *, unwanted: bool = False) -> None:
+        """Ask it to end; the first reason stands. From any thread, again and again.
+
+        ``unwanted``: nor shall it begin, if it still waits for a thread.
+        """
         if self.why is None:
             self.why = why
+        self.unwanted = self.unwanted or unwanted
         # The flag before the waiters: a sleeper makes its wakeup first and looks at the flag after, so one of the two
         # sees the other.
         self.stopping = True

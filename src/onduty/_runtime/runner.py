@@ -135,7 +135,7 @@ class Runner:
                 if early > 0:
                     self._clock.wait(Wakeup(), early)
                     stay_behind(self._pid)
-                value = call()
+                value = call() if self._may_begin(execution) else None
         except BaseException as caught:  # noqa: BLE001  # sys.exit in a run ends the run, not its thread
             error = caught
         self._end(execution, value, error)
@@ -151,10 +151,16 @@ class Runner:
                     import asyncio
 
                     await asyncio.sleep(early)
-                value = await call()
+                value = await call() if self._may_begin(execution) else None
         except BaseException as caught:  # noqa: BLE001  # as above; a cancelled coroutine is a run that failed
             error = caught
         self._end(execution, value, error)
+
+    @staticmethod
+    def _may_begin(execution: Execution) -> bool:
+        """Not what was cancelled while it waited for a thread, or for its instant."""
+        execution.told = execution.unwanted
+        return not execution.unwanted
 
     def _scope_of(self, execution: Execution) -> AbstractContextManager[None]:
         return execution.surrounded(self._make_scope()) if self._make_scope else nullcontext()

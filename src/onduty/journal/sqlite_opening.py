@@ -106,6 +106,8 @@ def connect(path: Path, inode: tuple[int, int], *, synchronous: str, busy_second
             f"pragma synchronous = {synchronous}"
         )  # first: a new file is made with fewer waits for the disk
         _prepare(connection, path, inode, time.monotonic() + busy_seconds)
+        # What SQLite would put aside in the machine's folder for temporary files, which may be full or refuse writing.
+        connection.execute("pragma temp_store = memory")
         connection.execute(f"pragma journal_size_limit = {_WAL_BYTES}")
         connection.execute(f"pragma wal_autocheckpoint = {_AUTOCHECKPOINT_PAGES}")
         return connection
