@@ -32,36 +32,43 @@ class Asked:
         self._lanes = lanes
         self._desk = desk
         self._clock = clock
+        self._called = {lane.declared.chosen.was or lane.task: lane.task for lane in lanes.values()}
+        """What is called so now, by its name and by the one before; code of before may still ask for that."""
+        self._called |= {lane.task: lane.task for lane in lanes.values()}
+        self._names: dict[str, list[str]] = {}  # by which names each was asked for, in the last look
         self._left: dict[str, int] = {}  # tasks, in the order of their turns, and how many were left at the last count
         self._count_mono = clock.mono() + COUNT_EVERY  # not before the first slot of the term
         self._half_done: str | None = None
         self._cancelled: set[str] = set()  # tasks of which something was, in the last look
+        self._cancelled_by: set[str] = set()  # and by which names
         self._refused: set[str] = set()  # requests whose key was in progress
 
     @property
     def has_room(self) -> bool:
         """Whether there are runs that are asked for, and room for some of them."""
-        return any(self._lanes[self._now(task)].room for task in self._left if task not in self._cancelled)
+        return any(self._lanes[task].room for task in self._left if task not in self._cancelled)
 
     def left(self, task: str) -> int:
         """How many runs of it are asked for, and not taken; what came lately is not counted yet. From any thread."""
-        return sum(count for name, count in list(self._left.items()) if self._now(name) == task)
+        return self._left.get(task, 0)
 
     def look(self) -> list[str]:
         """Learn of which tasks runs are asked for; answers those that nobody here knows."""
         asked = self._journal.asked_of()
-        known = {(kind, task) for kind, task in asked if self._now(task) in self._lanes}
-        for kind, task in sorted(known):
-            if kind == "trigger":
-                self._left.setdefault(task, 0)
-        self._cancelled = {task for kind, task in known if kind == "cancel"}
-        return sorted(task for kind, task in asked - known if kind == "trigger")
+        self._names = {}
+        for kind, name in sorted(asked):
+            if kind == "trigger" and name in self._called:
+                self._names.setdefault(self._called[name], []).append(name)
+                self._left.setdefault(self._called[name], 0)
+        self._cancelled_by = {name for kind, name in asked if kind == "cancel" and name in self._called}
+        self._cancelled = {self._called[name] for name in self._cancelled_by}
+        return sorted(name for kind, name in asked if kind == "trigger" and name not in self._called)
 
     def cancels(self) -> list[Cancel]:
         """What is cancelled, oldest first, each with what it takes out of the queue. Nothing is done about it yet."""
         if not self._cancelled:
             return []
-        cancels = self._journal.requests(self._cancelled, MOST_AT_ONCE, "cancel")
+        cancels = self._journal.requests(self._cancelled_by, MOST_AT_ONCE, "cancel")
         return [(one, self._asked_before(one)) for one in cancels]
 
     def withdraw(self, cancels: list[Cancel]) -> bool:
@@ -73,13 +80,13 @@ class Asked:
         for cancel, asked_before in cancels:
             if cancel.id != self._half_done:  # what has begun since is none of its business
                 if cancel.target is None:
-                    self._desk.cancel_all(self._now(cancel.task))
+                    self._desk.cancel_all(self._called[cancel.task])
                 else:
                     self._desk.cancel(cancel.target)
             unwanted = [one for one in asked_before if one.id not in never]
             for one in unwanted[:spare]:
                 # Without its key: another run may have that by now.
-                self._desk.decline(self._desk.requested(self._now(one.task), one.kwargs, one.id))
+                self._desk.decline(self._desk.requested(self._called[one.task], one.kwargs, one.id))
                 never.add(one.id)
             if len(unwanted) > spare:
                 self._half_done = cancel.id
@@ -92,14 +99,13 @@ class Asked:
         """Hand the desk as many as there is room for. ``True``: there would be room for more."""
         spare = MOST_AT_ONCE
         for task in [task for task in self._left if task not in self._cancelled]:
-            lane = self._lanes[self._now(task)]
-            wanted = min(lane.room, spare)
+            wanted = min(self._lanes[task].room, spare)
             if not wanted:
                 continue
-            found = self._journal.requests((task,), wanted + len(self._refused), "trigger")
+            found = self._journal.requests(self._names.get(task, [task]), wanted + len(self._refused), "trigger")
             taken = [one for one in found if one.id not in self._refused][:wanted]
             for one in taken:
-                self._desk.request(self._desk.requested(lane.name, one.kwargs, one.id, one.key))
+                self._desk.request(self._desk.requested(task, one.kwargs, one.id, one.key))
             spare -= len(taken)
             left = self._left.pop(task) - len(taken)
             if len(found) >= wanted or len(found) > len(taken):
@@ -108,27 +114,19 @@ class Asked:
 
     def refused(self, run: Execution) -> None:
         """Its claim was: its key is in progress, so it stays asked for; or else it has become a run before."""
-        waits = self._journal.asked(run.run_id) if run.key is not None else None
-        if waits is not None and self._journal.get(run.run_id) is None:
+        if run.key is not None and self._journal.get(run.run_id) is None:
             self._refused.add(run.run_id)
-            self._left.setdefault(waits.task, 0)
+            self._left.setdefault(run.task_name, 0)
         else:
             self._desk.write(Answered(run.run_id))
 
-    def _now(self, task: str) -> str:
-        """What it is called now: code of before may still ask for it, or have been the last to."""
-        if task not in self._lanes:
-            for lane in list(self._lanes.values()):
-                if lane.declared.chosen.was == task:
-                    return lane.task
-        return task
-
     def _asked_before(self, cancel: Request) -> list[Request]:
         """What it takes out of the queue: all of its task, or the one that it names."""
+        task = self._called[cancel.task]
         if cancel.target is None:
-            return self._journal.requests((cancel.task,), MOST_AT_ONCE * 2, "trigger", cancel.id)
+            return self._journal.requests(self._names.get(task, [task]), MOST_AT_ONCE * 2, "trigger", cancel.id)
         found = self._journal.asked(cancel.target)
-        return [found] if found and (found.kind, found.task) == ("trigger", cancel.task) else []
+        return [found] if found and found.kind == "trigger" and self._called.get(found.task) == task else []
 
     def count(self) -> None:
         """Now and then: how many are left."""
@@ -136,4 +134,7 @@ class Asked:
         if mono >= self._count_mono:
             self._count_mono = mono + COUNT_EVERY
             self._refused.clear()  # another try
-            self._left = {task: self._journal.count_asked(task) for task in self._left}
+            self._left = {task: self._count(task) for task in self._left}
+
+    def _count(self, task: str) -> int:
+        return sum(self._journal.count_asked(name) for name in self._names.get(task, [task]))
