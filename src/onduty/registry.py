@@ -39,7 +39,18 @@ class Registry:
                 f"{declared.name} can't have been {was!r}: that is its own name, or another task was that one;"
                 " was= is the name that this function had before, and no other"
             )
+        if self._comes_back(declared.name, was):
+            raise DeclarationError(
+                f"{declared.name} can't have been {was!r} while {was!r} goes back to {declared.name}: for names to"
+                " change places, give one of them a third name in a deployment of its own"
+            )
         self._declared[declared.name] = declared
+
+    def _comes_back(self, name: str, was: str | None) -> bool:
+        while was is not None and was != name:
+            known = self._declared.get(was)
+            was = known.chosen.was if known else None
+        return was == name
 
     def close(self) -> None:
         self._closed = True

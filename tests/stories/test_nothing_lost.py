@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import pytest
 
 from onduty import Context, Outcome, RunLost
 from onduty.clock import SECOND
@@ -262,6 +265,46 @@ def test_a_renamed_task_keeps_its_mark_and_its_state(stage: Stage) -> None:
     assert seen == list(range(1, len(seen) + 1))
     assert stage.journal.recent("old") == []
     assert accounted_for(stage.journal.recent("new", 500))
+
+
+@pytest.mark.parametrize("had_run", ["", "a", "b", "a b"])
+def test_names_that_move_up_take_each_its_own_along(stage: Stage, had_run: str) -> None:
+    """a is called b now, and b is called c: in whichever order they stand, and whichever of them had ever run."""
+
+    def noted(was: str) -> Callable[[Context], None]:
+        def work(ctx: Context) -> None:
+            ctx.state["ran"] = [*ctx.state.get("ran", []), was]
+
+        return work
+
+    def declare(*names: tuple[str, str | None], of: str) -> None:
+        stage.duty._registry._declared.clear()
+        for (name, was), function in zip(names, of, strict=True):
+            stage.duty.task(name=name, was=was)(noted(function))
+
+    def ask(task: str, run_id: str) -> None:
+        stage.ask(Request(run_id, "trigger", task, stage.clock.now()))
+
+    declare(("a", None), ("b", None), of="ab")
+    first = stage.begin()
+    for task in had_run.split():
+        ask(task, f"first {task}")
+        eventually(lambda task=task: stage.rows(task, Outcome.SUCCEEDED))
+    stage.end(first)
+    ask("a", "asked a")
+    ask("b", "asked b")
+    for _ in range(2):
+        declare(("b", "a"), ("c", "b"), of="ab")
+        again = stage.begin()
+        eventually(lambda: all((row := stage.journal.get(f"asked {one}")) and row.outcome for one in "ab"))
+        stage.end(again)
+
+    for task, was in (("b", "a"), ("c", "b")):
+        assert {one.run_id for one in stage.journal.recent(task)} == {f"asked {was}"} | {
+            f"first {one}" for one in had_run.split() if one == was
+        }
+        assert set(json.loads(stage.journal.state(task))["ran"]) == {was}
+    assert stage.journal.recent("a") == []
 
 
 def test_a_leader_that_wakes_up_late_writes_nothing_under_its_old_term(stage: Stage) -> None:

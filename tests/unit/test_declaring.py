@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from onduty import ArgumentError, Context, DuplicateTask, OnDuty, RunFailed, UnknownTask
+from onduty import ArgumentError, Context, DeclarationError, DuplicateTask, OnDuty, RunFailed, UnknownTask
 from onduty.calls import Call
 
 
@@ -176,3 +176,14 @@ def test_a_key_is_text_that_any_store_takes(key: Any) -> None:
     """Half a character, as some file names hold, is none."""
     with pytest.raises(ArgumentError, match="a key is text"):
         OnDuty().task(plain).options(key=key)
+
+
+def test_names_that_change_places_are_refused() -> None:
+    """None of them could be renamed first; each would silently keep what the other had."""
+    duty = OnDuty(name="shop")
+    duty.task(name="a", was="b")(looks)
+    duty.task(name="c", was="a")(looks)
+
+    with pytest.raises(DeclarationError, match="a third name"):
+        duty.task(name="b", was="c")(looks)
+    duty.task(name="b", was="d")(looks)

@@ -78,13 +78,22 @@ class Takeover:
     def _rename(self) -> None:
         """What was renamed in an earlier term is refused, and costs nothing more."""
         chosen = ((lane.declared.chosen.was, lane.task) for lane in self._lanes.values())
-        renamed = [Renamed(was, task) for was, task in chosen if was]
-        if renamed:
-            # Of a chain, b to c and a to b, the one that makes room may stand last.
-            self._term.journal.write(self._term.number, renamed * len(renamed))
+        names = {was: task for was, task in chosen if was}
+        if names:
+            # Of a chain, a to b and b to c, the one that makes room comes first.
+            order = sorted(names, key=lambda was: _steps(was, names))
+            self._term.journal.write(self._term.number, [Renamed(was, names[was]) for was in order])
 
     def _are_lost(self, found: Found) -> None:
         for lane, record in found.lost:
             again = self._desk.lost(lane, record, found.logs.get(record.run_id))
             facts = (record.task, record.run_id, record.slot, record.attempt, record.term, again)
             self._events.emit(ev.RunLost(self._clock.now(), self._term.app, *facts))
+
+
+def _steps(name: str, names: Mapping[str, str]) -> int:
+    """How often it goes on from one to the next; the registry lets none come back to where it began."""
+    count = 0
+    while name in names:
+        name, count = names[name], count + 1
+    return count

@@ -114,10 +114,10 @@ class Seen(NamedTuple):
 class Renamed(NamedTuple):
     """The task ``old`` is called ``new`` from now on: all that is kept of it moves along.
 
-    Marks, states, history, successes, requests, pauses and dynamic schedules. Refused when nothing is known of
-    ``old``, or when ``new`` has a life of its own already (a mark, a state or a run): that is never overwritten, so the
-    entry may be written at the start of every term. A pause or dynamic schedule given under the new name
-    stands against one of the old.
+    Marks, states, history, successes, requests, pauses and dynamic schedules. Refused when ``new`` has a life of its
+    own already (a mark, a state or a run, or it took this step before, with nothing to take along): that is never
+    overwritten, so the entry may be written at the start of every term. A pause or dynamic schedule given under the
+    new name stands against one of the old.
     """
 
     old: str

@@ -139,9 +139,9 @@ class MemoryBook:
 
     def _renamed(self, term: int, entry: Renamed) -> bool:
         old, new = entry.old, entry.new
-        if old not in self._tasks or new in self._tasks:
+        if new in self._tasks:
             return False
-        self._tasks.remove(old)
+        self._tasks.discard(old)
         self._tasks.add(new)
         self._slots = renamed(self._slots, old, new)
         self._plans = renamed(self._plans, old, new)

@@ -151,7 +151,7 @@ class Writer:
             return False
         execute("update tasks set name = ? where name = ?", (new, old))
         if session.cursor.rowcount == 0:
-            return False
+            execute("insert into tasks(name) values (?)", (new,))
         session.places.clear()
         rename_requests(session, old, new)
         return True

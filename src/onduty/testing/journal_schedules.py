@@ -192,12 +192,14 @@ class SchedulesContract:
         assert journal.marks() == {("new", ""): Mark(10, None), ("old", ""): Mark(5, None)}
 
     def test_a_name_that_has_its_own_life_is_not_overwritten(self, journal: Journal) -> None:
-        """After going back to an older version of the code, and forth again; and what is unknown can't be renamed."""
+        """After going back to an older version of the code, and forth again. A name that took nothing along has one."""
         term = begun(journal)
         journal.set_state(term, "new", '{"kept":1}')
         journal.set_state(term, "old", "{}")
 
-        assert journal.write(term, [Renamed("old", "new"), Renamed("unheard of", "newer")]) == [False, False]
+        entries = [Renamed("old", "new"), Renamed("unheard of", "newer"), Renamed("old", "newer")]
+        assert journal.write(term, entries) == [False, True, False]
+        assert journal.state("old") == "{}"
         assert journal.state("new") == '{"kept":1}'
 
     def test_what_was_asked_of_the_new_name_stands(self, journal: Journal) -> None:
