@@ -27,14 +27,14 @@ class Asking:
         self._engine = engine
 
     def trigger(self, task: Task[Any, Any], kwargs: str, key: str | None = None) -> Run:
-        return self.run(task, self._engine().trigger(task, kwargs, key))
+        return self.run(task.name, self._engine().trigger(task, kwargs, key), is_own=_is_own(task))
 
     def cancel(self, declared: Declared) -> None:
-        self._engine().cancel(declared)
+        self._engine().cancel(declared.name, is_own=_is_own(declared))
 
     def set_paused(self, declared: Declared, paused: bool) -> None:
         engine = self._engine()
-        if declared.chosen.on == "every_worker":
+        if _is_own(declared):
             raise DeclarationError(f'{declared.name} has on="every_worker" and can\'t be paused: no one keeps it')
         engine.journal_to_write().set_paused(declared.name, engine.clock.now() if paused else None)
         engine.ring(f"the pause of {declared.name}" if paused else f"{declared.name}")
@@ -86,29 +86,33 @@ class Asking:
         return found
 
     def read_runs(self, declared: Declared, limit: int) -> list[RunRecord]:
-        journal = self._journal_of(declared)
+        engine = self._engine()
+        journal = engine.own_journal if _is_own(declared) else engine.journal
         return journal.recent(declared.name, limit) if journal else []
 
-    def run(self, declared: Declared, run_id: str) -> Run:
+    def run(self, task: str, run_id: str, *, is_own: bool) -> Run:
+        """``is_own``: it is kept in the memory of this worker, and not in the app's journal."""
         engine = self._engine()
 
+        def journal() -> Journal | None:
+            return engine.own_journal if is_own else engine.journal
+
         def read(wanted: str) -> RunRecord | None:
-            journal = self._journal_of(declared, engine)
-            return journal.get(wanted) if journal else None
+            kept = journal()
+            return kept.get(wanted) if kept else None
 
         def read_log(wanted: str) -> str:
-            journal = self._journal_of(declared, engine)
-            return journal.log(wanted) if journal else "[]"
+            kept = journal()
+            return kept.log(wanted) if kept else "[]"
 
         def asked(wanted: str) -> Request | None:
-            if declared.chosen.on == "every_worker":  # it is accepted in a moment, and asked for in no journal
-                return Request(wanted, "trigger", declared.name, engine.clock.now())
+            if is_own:  # it is accepted in a moment, and asked for in no journal
+                return Request(wanted, "trigger", task, engine.clock.now())
             return engine.journal.asked(wanted) if engine.journal else None
 
-        cancel = partial(engine.cancel, declared)
+        cancel = partial(engine.cancel, task, is_own=is_own)
         return Run(run_id, read, read_log, cancel, engine.clock, asked, in_time=engine.is_rehearsing)
 
-    def _journal_of(self, declared: Declared, engine: Engine | None = None) -> Journal | None:
-        """What runs of ``declared`` are kept in: the app's, or the memory of this worker."""
-        engine = engine or self._engine()
-        return engine.own_journal if declared.chosen.on == "every_worker" else engine.journal
+
+def _is_own(declared: Declared) -> bool:
+    return declared.chosen.on == "every_worker"

@@ -281,8 +281,9 @@ class OnDuty:
         engine = self._engine()
         journal, own = engine.journal, engine.own_journal
         # In this order, for it may become a run just now.
-        known = (journal and (journal.asked(run_id) or journal.get(run_id))) or (own and own.get(run_id))
-        return self._asking.run(self._registry.get(known.task), run_id) if known else None
+        shared = journal and (journal.asked(run_id) or journal.get(run_id))
+        known = shared or (own and own.get(run_id))
+        return self._asking.run(known.task, run_id, is_own=not shared) if known else None
 
     def start(self) -> None:
         """Say by hand that this process serves, where no server does. Its work stops with the interpreter.

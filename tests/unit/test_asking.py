@@ -48,6 +48,22 @@ def test_a_run_that_waits_to_be_taken_is_known(tmp_path: Path) -> None:
     assert export.runs() == []
 
 
+def test_a_run_of_a_task_that_is_not_declared_here_is_known(tmp_path: Path) -> None:
+    """Of a worker with newer or older code, which may be asked for it, too."""
+    duty = OnDuty(app, name="shop", dir=tmp_path)
+
+    @duty.task
+    def export(number: int) -> None: ...
+
+    run_id = export.trigger(3).id
+    found = OnDuty(app, name="shop", dir=tmp_path).get_run(run_id)
+
+    assert found is not None
+    assert (found.task, found.kwargs, found.status) == ("export", {"number": 3}, "queued")
+    found.cancel()
+    assert [one.target for one in duty.engine().journal_to_write().requests(kind="cancel")] == [run_id]
+
+
 def test_with_a_journal_in_memory_nobody_but_the_worker_on_duty_can_be_asked(tmp_path: Path) -> None:
     """What others ask for would be kept where nobody looks."""
     duty = OnDuty(app, name="shop", dir=tmp_path, journal="memory")

@@ -362,25 +362,25 @@ class Engine:
     def trigger(self, declared: Declared, kwargs: str, key: str | None) -> str:
         """Ask for a run; durable when this returns. Answers its id, or that of the one that has the key already."""
         if declared.chosen.on == "every_worker":
-            return self._own_work(declared).told.submit(declared, kwargs)
+            return self._own_work(declared.name).told.submit(declared, kwargs)
         now = self._clock.now()
         wanted = Request(new_id(now), "trigger", declared.name, now, kwargs, key)
         run_id = self._request(wanted)
         self.ring(f"run {run_id} of {declared.name}")
         return run_id
 
-    def cancel(self, declared: Declared, run_id: str | None = None) -> None:
-        """Of all workers' runs of ``declared`` the one named, or all."""
-        if declared.chosen.on == "every_worker":
-            told = self._own_work(declared).told
+    def cancel(self, task: str, run_id: str | None = None, *, is_own: bool = False) -> None:
+        """Of all runs of ``task`` the one named, or all. ``is_own``: those of this worker's own work."""
+        if is_own:
+            told = self._own_work(task).told
             if run_id is None:
-                told.cancel_all(declared.name)
+                told.cancel_all(task)
             else:
                 told.cancel(run_id)
             return
         now = self._clock.now()
-        self._request(Request(new_id(now), "cancel", declared.name, now, target=run_id))
-        self.ring(f"the cancellation of {declared.name}")
+        self._request(Request(new_id(now), "cancel", task, now, target=run_id))
+        self.ring(f"the cancellation of {task}")
 
     def ring(self, what: str) -> None:
         """Wake the worker on duty; where there is none, say that ``what`` waits for one."""
@@ -402,9 +402,9 @@ class Engine:
         except JournalBusy:
             return journal.request(wanted)
 
-    def _own_work(self, declared: Declared) -> Scheduler:
+    def _own_work(self, task: str) -> Scheduler:
         self._here()
-        return self._own.of(declared)
+        return self._own.of(task)
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data: who this process is, who leads, and, on the leader, what every task does."""

@@ -10,7 +10,6 @@ from onduty.clock import Clock, Wakeup
 from onduty.errors import NotOnDuty
 from onduty.journal import Journal
 from onduty.process import this_process
-from onduty.tasks import Declared
 
 if TYPE_CHECKING:
     from onduty._runtime.scheduler import Scheduler
@@ -82,12 +81,12 @@ class OwnWork:
         """``None``: this process has no work of its own, or no longer."""
         return None if self.scheduler is None or self.scheduler.is_over else self.scheduler.journal
 
-    def of(self, declared: Declared) -> Scheduler:
-        """Who does ``declared`` here.
+    def of(self, task: str) -> Scheduler:
+        """Who does ``task`` here.
 
         Raises:
             NotOnDuty: nobody does.
         """
         if self.scheduler is None or self.scheduler.is_over:
-            raise NotOnDuty(f"{declared.name} runs in each worker, and this process (pid {os.getpid()}) is none")
+            raise NotOnDuty(f"{task} runs in each worker, and this process (pid {os.getpid()}) is none")
         return self.scheduler

@@ -203,6 +203,7 @@ class Play:
 
     def _note(self, part: Part) -> None:
         execution, journal = part.execution, self._runners[part.runner]
-        cancel = partial(self._engine.cancel, execution.declared)
+        is_own = execution.declared.chosen.on == "every_worker"
+        cancel = partial(self._engine.cancel, execution.task_name, is_own=is_own)
         asked = Request(execution.run_id, "trigger", execution.task_name, part.since, execution.kwargs)
         self._ran.append(Run(asked.id, journal.get, journal.log, cancel, self._engine.clock, lambda run_id: asked))
