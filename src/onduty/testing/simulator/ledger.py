@@ -43,6 +43,7 @@ class Ledger:
         self._journal = journal
         self._keyed: dict[tuple[str, str], str] = {}
         self._succeeded: set[tuple[str, str]] = set()
+        self._ranges: set[str] = set()
         self.term = 0
         self.lines = Lines(world)
         self.rows: dict[str, Row] = {}
@@ -87,7 +88,7 @@ class Ledger:
 
     def _claim(self, me: ProcessId, claim: Claim) -> None:
         if claim.run_id in self.rows:  # asked again, for the answer had been lost
-            self.lines.repeated(claim)
+            self.lines.repeated(claim, claim.slot)
             return
         era = self.lines.of(claim.task, claim.schedule).era
         self.rows[claim.run_id] = Row(claim, me, era, self._world.now)
@@ -116,9 +117,11 @@ class Ledger:
             self._world.violate(f"Requests are taken in order, yet {claim.run_id} became a run before {first.id}.")
 
     def _passed(self, me: ProcessId, passed: Passed) -> None:
-        mark = self.lines.of(passed.task, passed.schedule).mark
-        if mark is None or passed.last > mark:  # else it was asked again
-            self.lines.passed(passed)
+        if passed.run_id in self._ranges:
+            self.lines.repeated(passed, passed.last)
+            return
+        self._ranges.add(passed.run_id)
+        self.lines.passed(passed)
 
     def _begin(self, me: ProcessId, begin: Begin) -> None:
         row = self.rows[begin.run_id]

@@ -34,11 +34,11 @@ class Lines:
     def claimed(self, claim: Claim, slot: int) -> None:
         self._move(claim, slot, slot)
 
-    def repeated(self, claim: Claim) -> None:
-        """With the era that was begun before it, perhaps, which has set back the mark."""
-        line = self.of(claim.task, claim.schedule)
-        if claim.slot is not None and line.mark is not None:
-            line.mark = max(line.mark, claim.slot)
+    def repeated(self, entry: Claim | Passed, last: int | None) -> None:
+        """With the era that was begun beside it, perhaps, which has set back the mark."""
+        line = self.of(entry.task, entry.schedule)
+        if last is not None and line.mark is not None:
+            line.mark = max(line.mark, last)
 
     def passed(self, passed: Passed) -> None:
         line = self.of(passed.task, passed.schedule)
