@@ -692,7 +692,7 @@ def test_what_is_asked_of_a_task_that_is_not_declared_is_told_once(stage: Stage)
     """It waits, or has no effect, and without a word nobody would know why."""
     stage.hear(Advice)
 
-    @stage.duty.task
+    @stage.duty.task(was="before")
     def export() -> None: ...
 
     stage.journal.put_schedule(Dynamic("gone", "k", '{"every": 2}', "{}", stage.clock.now()))
@@ -700,6 +700,9 @@ def test_what_is_asked_of_a_task_that_is_not_declared_is_told_once(stage: Stage)
     for _ in range(3):
         trigger(stage, "elsewhere")
     eventually(lambda: len(stage.heard) == 2)
+    stage.journal.set_paused("before", stage.clock.now())
+    stage.schedulers[-1].ring()
+    eventually(lambda: len(stage.heard) == 3)
     run_id = trigger(stage, "export")
     eventually(lambda: ended(stage, run_id))
 
@@ -707,10 +710,12 @@ def test_what_is_asked_of_a_task_that_is_not_declared_is_told_once(stage: Stage)
     assert [text.partition(":")[0] for text in said] == [
         "the worker on duty does not declare gone",
         "the worker on duty does not declare elsewhere",
+        "the worker on duty does not declare before",
     ]
     assert "'k'" in said[0]
     assert "was='gone'" in said[0]
     assert "give each a name=" in said[1]
+    assert said[2].endswith("its pause holds nothing up. It is export now: ask for it by that name")
     assert [one.task for one in stage.journal.requests()] == ["elsewhere"] * 3
 
 

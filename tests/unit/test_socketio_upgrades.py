@@ -94,6 +94,22 @@ def test_connections_are_closed_when_none_is_midway() -> None:
     assert server.closed_while_midway is False
 
 
+def test_a_worker_does_not_end_while_a_client_of_its_own_is_midway_elsewhere() -> None:
+    """The server waits for its connections, and others relay theirs to it: it would be gone before they are over."""
+
+    class Relaying(Server):
+        async def shutdown(self) -> None:
+            self.midway = True
+            asyncio.get_running_loop().call_later(0.1, setattr, self, "midway", False)
+
+    server = Relaying()
+    server.midway = False
+
+    server.stop()
+
+    assert server.midway is False
+
+
 def test_whoever_takes_longer_than_a_moment_is_closed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client may have stopped in the middle, for good."""
     monkeypatch.setattr(_drain, "_A_MOMENT", 0.05)

@@ -43,7 +43,7 @@ class Controls:
         self._levels: int | None = None  # that of what the planner knows of pauses and schedules
         self._dynamic: dict[str, Dynamic] = {}
         self._dropped: set[str] = set()
-        self._strangers: set[str] = set()
+        self._strangers: set[tuple[str, str]] = set()
         self.asked = Asked(term.journal, lanes, desk, clock)
 
     def open(self, opening: Opening) -> None:
@@ -69,6 +69,8 @@ class Controls:
             return False
         if revision != self._levels:
             paused, dynamics = journal.paused(), journal.schedules()
+            for task in sorted({task for task, _ in paused} - {lane.task for lane in self._lanes.values()}):
+                self._is_strange(task, "its pause holds nothing up")
             self._plan(dynamics)
             for lane in list(self._lanes.values()):
                 self._set_paused(lane, self._is_paused(lane, paused))
@@ -86,13 +88,17 @@ class Controls:
 
     def _is_strange(self, task: str, consequence: str) -> None:
         """Once for each: code that is being deployed, or has been, may know it, or another app in the same folder."""
-        if task not in self._strangers:
-            self._strangers.add(task)
-            text = (
-                f"the worker on duty does not declare {task}: {consequence}."
-                f" If it was renamed, say was={task!r}; if it is of another app, give each a name= of its own"
-            )
-            self._events.emit(ev.Advice(self._clock.now(), self._term.app, text))
+        if (task, consequence) in self._strangers:
+            return
+        self._strangers.add((task, consequence))
+        now = next((lane.task for lane in self._lanes.values() if lane.declared.chosen.was == task), None)
+        remedy = (
+            f"It is {now} now: ask for it by that name"
+            if now
+            else f"If it was renamed, say was={task!r}; if it is of another app, give each a name= of its own"
+        )
+        text = f"the worker on duty does not declare {task}: {consequence}. {remedy}"
+        self._events.emit(ev.Advice(self._clock.now(), self._term.app, text))
 
     # Levels
 

@@ -22,7 +22,7 @@ async def stop_beside(
 ) -> None:
     """Await the server's own ``shutdown()`` and our stop, both begun now.
 
-    It begins a moment later where connections are midway: uvicorn closes all WebSockets at once.
+    It begins a moment later where connections are midway, since uvicorn closes all WebSockets at once; so it ends.
 
     ``server.lifespan`` is the server's lifespan, ``None`` where the app has none: its shutdown comes after our stop.
     ``in_haste()``: whether the server was told not to wait, for instance by a second Ctrl-C; then we don't either.
@@ -54,3 +54,5 @@ async def stop_beside(
     await none_is_midway()
     await shutdown()
     await stopped()
+    # The server has waited for its own connections, and not for those that other workers relay to this one.
+    await none_is_midway()

@@ -91,19 +91,26 @@ class Router:
         """
         known: set[Any] = set()
         for turn in itertools.count():
-            spares_websockets = self._upgrades.is_midway() and turn * _A_MOMENT <= _LONGEST_MIDWAY
+            spares_websockets = self._spares_websockets(turn)
             waiting = {relay: where for relay, (scope, where) in self._relays.items() if scope.get("method") != "POST"}
             for relay in known & waiting.keys():
                 if not spares_websockets or self._relays[relay][0]["type"] != "websocket":
                     relay.cut()
             for relay in waiting.keys() - known:
                 tasks.submit(self._have_woken(waiting[relay]))
-            for send in () if spares_websockets else known & self._websockets:
-                tasks.submit(_close(send))
+            for send in known & self._websockets:
+                tasks.submit(self._part(send, turn))
             known = {*waiting, *self._websockets}
             for session in list(self._eio.sockets.values()):
                 await self._end(session)
             await asyncio.sleep(_A_MOMENT)
+
+    def _spares_websockets(self, turn: int) -> bool:
+        return self._upgrades.is_midway() and turn * _A_MOMENT <= _LONGEST_MIDWAY
+
+    async def _part(self, send: Send, turn: int) -> None:
+        if not self._spares_websockets(turn):  # asked at the very moment: it may have become so just now
+            await _close(send)
 
     async def _end(self, session: Any) -> None:
         if not session.upgraded:
