@@ -177,6 +177,29 @@ class FullAtTimes(MemoryJournal):
         return super().write(term, entries)
 
 
+def test_what_runs_on_a_full_disk_is_reserved_wherever_the_clock_jumps(stage: Stage) -> None:
+    """Beyond what was reserved, the next leader would not know that it may have run."""
+    stage.journal = journal = FullAtTimes()
+    journal.open(this_process())
+    runs: list[int] = []
+
+    @stage.duty.every(seconds=1)
+    def push() -> None:
+        runs.append(stage.clock.now())
+
+    stage.begin_until("push", 1)
+    journal.is_full = True
+    count = len(runs)
+    tick(stage, lambda: len(runs) > count)
+    before = stage.reserved_at
+    stage.clock.step(90)
+    count = len(runs)
+    tick(stage, lambda: len(runs) > count, seconds=0.1)
+
+    assert runs[-1] > before + 60 * SECOND
+    assert stage.reserved_at > before + 60 * SECOND
+
+
 def test_runs_go_on_while_the_disk_is_full_and_are_written_down_when_there_is_room(stage: Stage) -> None:
     """The next leader is told in the meantime, in case this one dies before that."""
     stage.journal = journal = FullAtTimes()

@@ -22,7 +22,9 @@ from support.waiting import eventually
 
 
 class Stage:
-    """``holds``: whether the election says that the leader still leads. ``gap``: what was reserved last."""
+    """``holds``: whether the election says that the leader still leads. ``gap``: what was reserved last, at
+    ``reserved_at``.
+    """
 
     def __init__(self) -> None:
         self.duty = OnDuty()
@@ -31,6 +33,7 @@ class Stage:
         self.journal.open(this_process())
         self.holds = True
         self.gap = False
+        self.reserved_at = 0
         self.schedulers: list[Scheduler] = []
         self.heard: list[Any] = []
         capture.install()
@@ -92,6 +95,7 @@ class Stage:
         return self.holds
 
     def _reserve(self, gap: bool) -> None:
+        self.reserved_at = self.clock.now()
         self.gap = gap
 
     def _box(self, number: int, task: str, key: str = "") -> JournalState:

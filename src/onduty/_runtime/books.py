@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 from onduty import events as ev
 from onduty._runtime.desk import Step
+from onduty._runtime.policy import RESERVE
 from onduty._runtime.term import Term
 from onduty.clock import Clock
 from onduty.errors import JournalDamaged, StoreFull, StoreUnavailable, TermLost
@@ -44,6 +45,7 @@ class Books:
         self._events = events
         self._failing = False
         self._next_try = 0.0
+        self._reserved_at = 0
         self.unwritten: list[Step] = []
         self.on_account: list[Entry] = []
         self.aside: list[Step] = []
@@ -135,11 +137,13 @@ class Books:
     def _take_on_account(self, steps: list[Step]) -> list[tuple[Step, bool]] | None:
         if len(self.on_account) + len(self.aside) + len(steps) > MOST_ON_ACCOUNT:
             return None
-        if not self.is_on_account:
+        now = self._clock.now()
+        if not self.is_on_account or now - self._reserved_at > RESERVE // 2:  # the clock may have been set forward
             try:
                 self._term.reserve(True)
             except StoreUnavailable:
                 return None  # the next leader could not be told
+            self._reserved_at = now
         self.unwritten = []
         waiting = {_run_of(step) for step in self.aside}
         taken: list[tuple[Step, bool]] = []
