@@ -44,6 +44,7 @@ class Ledger:
         self._keyed: dict[tuple[str, str], str] = {}
         self._succeeded: set[tuple[str, str]] = set()
         self._ranges: set[str] = set()
+        self._cancels: list[Request] = []  # that are answered with what is written just now, before or after it
         self.term = 0
         self.lines = Lines(world)
         self.rows: dict[str, Row] = {}
@@ -57,6 +58,8 @@ class Ledger:
 
     def saw_write(self, me: ProcessId, accepted: list[bool], term: int, entries: Sequence[Entry]) -> None:
         self._fence(term)
+        answered = {entry.request_id for entry in entries if type(entry) is Answered}
+        self._cancels = [one for one in self.waiting.values() if one.kind == "cancel" and one.id in answered]
         for ok, entry in zip(accepted, entries, strict=True):
             if type(entry) is Seen:
                 self.lines.seen(entry, accepted=ok)
@@ -109,7 +112,7 @@ class Ledger:
     def _answer_request(self, claim: Claim) -> None:
         if self.waiting.pop(claim.run_id, None) is None:
             return
-        of_task = [one for one in self.waiting.values() if one.task == claim.task]
+        of_task = [one for one in (*self.waiting.values(), *self._cancels) if one.task == claim.task]
         if any(one.kind == "cancel" and one.target in (None, claim.run_id) for one in of_task):
             return  # it has a row, and never begins
         first = next((one for one in of_task if one.kind == "trigger"), None)
