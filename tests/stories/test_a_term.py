@@ -13,7 +13,7 @@ import pytest
 from onduty import Context, Outcome, RunFailed, RunLost, SlotsPassed
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable
-from onduty.events import RetryDropped
+from onduty.events import Advice, RetryDropped
 from onduty.journal.entries import Claim, Finish
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import _named, this_process
@@ -697,3 +697,31 @@ def test_a_run_begins_when_all_clocks_show_its_second(stage: Stage) -> None:
     stage.clock.advance(0.006)
 
     eventually(lambda: begun["minutely"] == [slot + 6_000])
+
+
+def test_who_holds_up_a_worker_that_leaves_is_named(stage: Stage) -> None:
+    """Once, while it is waited for; a service that never looks is the commonest mistake."""
+    stage.hear(Advice)
+    begun, go = threading.Event(), threading.Event()
+
+    @stage.duty.service
+    def deaf(ctx: Context) -> None:
+        begun.set()
+        go.wait(20)
+
+    @stage.duty.service
+    def listens(ctx: Context) -> None:
+        while ctx.sleep(1):
+            pass
+
+    scheduler = stage.begin()
+    assert begun.wait(20)
+    scheduler.close("the worker is leaving", 10)
+    tick(stage, lambda: stage.heard)
+    stage.clock.advance(3)
+    go.set()
+    eventually(lambda: scheduler.is_over)
+
+    (said,) = [one.text for one in stage.heard]
+    assert said.startswith("deaf was told to end, and is given ")
+    assert "ctx.sleep()" in said

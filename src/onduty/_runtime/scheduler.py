@@ -53,6 +53,9 @@ Each turn lets go of the interpreter for some microseconds, in a system call. Th
 waiting thread may demand it, and is too short for it to wake up: thousands of runs were seen to wait for 0.1 s.
 """
 
+A_WHILE = 1.0
+"""Seconds after which a worker that leaves says what it is waiting for."""
+
 NEVER_BEGUN = "its term ended before it began"
 
 
@@ -97,7 +100,7 @@ class Scheduler:
         self._look_mono = 0.0
         self._note_mono = 0.0
         self._closing: str | None = None
-        self._give_up_mono = 0.0
+        self._give_up_mono = self._complain_mono = 0.0
         self.beat = 0
         self.term_lost = False
         self.damage: JournalDamaged | None = None
@@ -116,7 +119,8 @@ class Scheduler:
         Returns at once; the first call counts.
         """
         if self._closing is None:
-            self._give_up_mono = self._clock.mono() + grace
+            mono = self._clock.mono()
+            self._give_up_mono, self._complain_mono = mono + grace, mono + A_WHILE
             self._closing = why
             self._wake.set()
 
@@ -285,12 +289,25 @@ class Scheduler:
         self._write_notes()
         if self._closing is not None:
             self._halt_all(self._closing)
+            self._say_who_holds_up()
             return
         desk.alarms.ring()
         self.told.do()
         if self._controls.asked.has_room and not self._books.is_on_account:
             self._ask_journal(self._take)
         self._planner.decide_due()
+
+    def _say_who_holds_up(self) -> None:
+        """Once: nobody else knows what a worker that leaves is waiting for."""
+        mono = self._clock.mono()
+        names = sorted({run.task_name for run in self.lingering})
+        if names and mono >= self._complain_mono:
+            self._complain_mono = self._give_up_mono
+            text = (
+                f"{', '.join(names)} was told to end, and is given {self._give_up_mono - mono:.0f} s more; what ends at"
+                " once asks ctx.stopping, or pauses by ctx.sleep()"
+            )
+            self._events.emit(ev.Advice(self._clock.now(), self._term.app, text))
 
     def _write_notes(self) -> None:
         if not self._noted or (self._clock.mono() < self._note_mono and self._closing is None):
