@@ -84,6 +84,23 @@ def is_stopped(process: ProcessId) -> bool:
     return bool(is_alive(process) and stat and stat.state in "Tt")
 
 
+class Doing(NamedTuple):
+    """``stopped``: by SIGSTOP or a tracer. ``runs``: its first thread is on a processor, or waits for one.
+
+    ``cpu_seconds``: processor time it has used in all its threads.
+    """
+
+    stopped: bool
+    runs: bool
+    cpu_seconds: float
+
+
+def doing(pid: int) -> Doing | None:
+    """What the process with that number does now; ``None`` when it can't be seen."""
+    stat = _stat(pid)
+    return Doing(stat.state in "Tt", stat.state == "R", stat.cpu_seconds) if stat else None
+
+
 def cpu_seconds(process: ProcessId) -> float | None:
     """Processor time that process has used in all its threads; ``None`` when it can't be seen."""
     stat = _stat(process.pid)

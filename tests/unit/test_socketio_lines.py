@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -13,8 +16,8 @@ import pytest
 
 from onduty.socketio import unix, wire
 from onduty.socketio.lines import Line, Lines
+from onduty.socketio.patience import NO_PATIENCE, PATIENCE, waits
 from onduty.socketio.peers import COUNTER
-from onduty.socketio.pool import NO_PATIENCE, PATIENCE
 
 FROZEN = ["frozen-1", "frozen-2", "frozen-3"]
 ALIVE = "alive-11"
@@ -99,17 +102,62 @@ def test_who_answers_is_not_frozen_any_more(lines: Lines) -> None:
     assert lines.pool.patience(ALIVE) == PATIENCE
 
 
-def test_who_does_not_read_is_frozen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    listener = unix.listen(tmp_path, COUNTER + FROZEN[0])
+@contextmanager
+def owner_that(does: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that listens as ``FROZEN[0]``, and then runs the statement ``does``."""
+    code = f"""
+import os, signal, sys, time
+from pathlib import Path
+from onduty.socketio import unix
+listener = unix.listen(Path(sys.argv[1]), sys.argv[2])
+print(flush=True)
+{does}
+"""
+    command = [sys.executable, "-c", code, str(folder), COUNTER + FROZEN[0]]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as owner:
+        try:
+            assert owner.stdout is not None
+            assert owner.stdout.readline() == b"\n"
+            yield owner
+        finally:
+            owner.kill()
+
+
+@pytest.mark.parametrize("does", ["time.sleep(60)", "os.kill(os.getpid(), signal.SIGSTOP)"], ids=["sleeps", "stopped"])
+def test_who_does_nothing_and_does_not_read_is_frozen(
+    does: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     lines = Lines(tmp_path, patience=0.5)
 
-    for _ in range(2):
-        with pytest.raises(unix.Wedged):
-            lines.exchange(FROZEN[0], wire.request("poll", {}), 30)
+    with owner_that(does, tmp_path):
+        for _ in range(2):
+            with pytest.raises(unix.Wedged):
+                lines.exchange(FROZEN[0], wire.request("poll", {}), 30)
 
     assert lines.pool.patience(FROZEN[0]) == NO_PATIENCE
     assert [one.message.split(":")[0] for one in caplog.records] == ["worker frozen-1 is frozen"]
-    unix.drop(listener)
+
+
+COMPUTES = f"""
+until = time.monotonic() + 2
+while time.monotonic() < until:
+    pass
+connection, _ = listener.accept()
+connection.recv(1000)
+connection.sendall({wire.response("200 OK", [], b"fine")!r})
+time.sleep(60)
+"""
+
+
+def test_who_computes_is_waited_for_and_is_not_frozen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Four times as long as one that does nothing."""
+    lines = Lines(tmp_path, patience=0.5)
+
+    with owner_that(COMPUTES, tmp_path):
+        assert lines.exchange(FROZEN[0], wire.request("poll", {}), 30)[1] == b"fine"
+
+    lines.pool.close()
+    assert caplog.records == []
 
 
 def test_a_time_in_which_the_whole_machine_stood_still_makes_nobody_frozen() -> None:
@@ -130,7 +178,7 @@ def test_a_time_in_which_the_whole_machine_stood_still_makes_nobody_frozen() -> 
 
     line = Line(cast("socket.socket", StoodStill()))
 
-    assert line.next(0.5) == b"an answer"
+    assert line.next(waits(0.5, unix.UNKNOWN)) == b"an answer"
 
 
 def test_a_line_serves_again(lines: Lines) -> None:

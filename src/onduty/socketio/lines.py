@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import socket
 import struct
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from onduty.socketio import unix, wire
+from onduty.socketio.patience import NO_PATIENCE, PATIENCE, waits
 from onduty.socketio.peers import COUNTER
-from onduty.socketio.pool import NO_PATIENCE, PATIENCE, REMEMBERED, Pool, steps
+from onduty.socketio.pool import REMEMBERED, Pool
 
 CHUNK = 64 * 1024
 _A_LOOK = 0.001
@@ -39,17 +41,24 @@ class Line:
             self.feed(self.connection.recv(CHUNK))
         return self._frames.popleft()
 
-    def next(self, patience: float, size: int = CHUNK) -> bytes:
-        """What comes next, up to ``size`` bytes.
+    def send(self, data: bytes, waits: Iterable[float]) -> None:
+        """Raises ``TimeoutError`` when the last of ``waits`` is over and the other side has not taken it all."""
+        left = memoryview(data)
+        for seconds in waits:
+            self.connection.settimeout(seconds)
+            with contextlib.suppress(TimeoutError):
+                while left:
+                    left = left[self.connection.send(left) :]
+                return
+        raise TimeoutError
 
-        Raises:
-            TimeoutError: nothing came in ``patience`` seconds of our own running time.
-        """
-        for step in steps(patience):
-            self.connection.settimeout(step)
+    def next(self, waits: Iterable[float], size: int = CHUNK) -> bytes:
+        """What comes next, up to ``size`` bytes. Raises ``TimeoutError`` when nothing came while they lasted."""
+        for seconds in waits:
+            self.connection.settimeout(seconds)
             with contextlib.suppress(TimeoutError):
                 return self.connection.recv(size)
-        raise TimeoutError(f"nothing in {patience:g} s")
+        raise TimeoutError
 
     def feed(self, data: bytes) -> None:
         if not data:
@@ -63,7 +72,7 @@ class Line:
 class Lines:
     """The lines from this worker to the counters of the others, kept for the next request.
 
-    ``patience``: seconds in which an owner must have read a request of one of its clients.
+    ``patience``: seconds for an owner that does nothing, until it has read a request of one of its clients.
     """
 
     def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
@@ -131,29 +140,33 @@ class Lines:
     def open(self, owner: str) -> Line:
         return Line(unix.connect(self._folder, COUNTER + owner, PATIENCE))
 
-    def _send(self, line: Line, owner: str, request: bytes, timeout: float) -> None:
+    def waits(self, line: Line, owner: str, timeout: float = math.inf) -> Iterator[float]:
+        """The waits to be made for ``owner`` over ``line``, of no more than ``timeout`` seconds in all."""
         patience = self.pool.patience(owner)
-        line.connection.settimeout(min(patience, timeout))
+        if timeout < patience:
+            return waits(timeout, unix.UNKNOWN)
+        return waits(patience, unix.owner(line.connection))
+
+    def _send(self, line: Line, owner: str, request: bytes, timeout: float) -> None:
         try:
-            line.connection.sendall(request)
+            line.send(request, self.waits(line, owner, timeout))
         except TimeoutError:
-            self._suspect(owner, patience, timeout)
+            self._suspect(owner, timeout)
             raise
 
     def _await(self, line: Line, owner: str, timeout: float) -> None:
         """Until an answer begins to come. A poll may take its time, but only at an owner that has read it."""
-        patience = self.pool.patience(owner)
         try:
-            line.feed(line.next(min(patience, timeout)))
+            line.feed(line.next(self.waits(line, owner, timeout)))
         except TimeoutError:
             if _unread(line.connection):
-                self._suspect(owner, patience, timeout)
+                self._suspect(owner, timeout)
                 raise
             line.connection.settimeout(timeout)
             line.feed(line.connection.recv(CHUNK))
 
-    def _suspect(self, owner: str, patience: float, timeout: float) -> None:
-        if timeout >= patience:
+    def _suspect(self, owner: str, timeout: float) -> None:
+        if timeout >= self.pool.patience(owner):
             self.pool.is_frozen(owner)
 
 

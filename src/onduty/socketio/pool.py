@@ -1,30 +1,18 @@
-"""The idle lines from this worker to the others, kept for the next request, and how long each of those may take.
-
-An owner that does not read is *frozen*. Whoever says so too early ends its clients' sessions: a gevent or asyncio
-worker does not read while something computes, and a whole machine may stand still for seconds.
-"""
+"""The idle lines from this worker to the others, kept for the next request, and who of them was found frozen."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
+
+from onduty.socketio.patience import NO_PATIENCE, PATIENCE
 
 _log = logging.getLogger("onduty.socketio")
 
-PATIENCE = 2.0
-"""Seconds in which an owner reads what was sent to it; longer means that it is frozen."""
-PATIENCE_OF_A_LOOP = 10.0
-"""The same where waiting holds no thread of the server up, and where owners compute on the loop that reads.
-
-Of a hundred clients that came to four workers at once, on two cores that had other work, some waited for 5 s.
-"""
-STEP = 0.25
-NO_PATIENCE = 0.1
-"""As much a frozen owner gets while we remember that it is."""
 REMEMBERED = 10.0
+"""Seconds."""
 IDLE_LIMIT = 32
 
 
@@ -73,6 +61,7 @@ class Pool(Generic[L]):
             line.close()
 
     def patience(self, owner: str) -> float:
+        """Seconds, for :func:`~onduty.socketio.patience.waits`."""
         return NO_PATIENCE if self._frozen.get(owner, 0) > time.monotonic() else self._patience
 
     def is_frozen(self, owner: str) -> None:
@@ -84,9 +73,3 @@ class Pool(Generic[L]):
 
     def is_awake(self, owner: str) -> None:
         self._frozen.pop(owner, None)
-
-
-def steps(seconds: float) -> Iterator[float]:
-    """``seconds`` in steps to be waited for one by one: of a time in which nobody here ran, only one step counts."""
-    count = max(1, round(seconds / STEP))
-    return (seconds / count for _ in range(count))

@@ -184,11 +184,9 @@ class Router:
         line = None
         try:
             line = self._lines.open(owner)
-            patience = self._lines.pool.patience(owner)
-            line.connection.settimeout(patience)
             sent = socket.send_fds(line.connection, [request], [descriptor])
-            line.connection.sendall(request[sent:])
-            if line.next(patience, len(wire.TAKEN)) == wire.TAKEN:
+            line.send(request[sent:], self._lines.waits(line, owner))
+            if line.next(self._lines.waits(line, owner), len(wire.TAKEN)) == wire.TAKEN:
                 return line
         except TimeoutError:
             self._lines.pool.is_frozen(owner)

@@ -23,6 +23,8 @@ _SUN_PATH = 100
 """A socket's path is limited to about 108 bytes (unix(7)), 104 on other systems."""
 _STALE = 60.0
 _CREDENTIALS = struct.Struct("3i")
+UNKNOWN = 0
+"""As a pid: that of a process which can't be seen from here (another container, or not Linux)."""
 
 
 class Gone(ConnectionError):
@@ -98,9 +100,21 @@ def refuse_strangers(connection: socket.socket) -> None:
     """
     if not hasattr(socket, "SO_PEERCRED"):
         return  # not Linux: the folder's mode is what there is
-    _, user, _ = _CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+    _, user, _ = _credentials(connection)
     if user != os.geteuid():
         raise PermissionError(f"a process of user {user} is on the other side, and this one runs as {os.geteuid()}")
+
+
+def owner(connection: socket.socket) -> int:
+    """The pid of the process that listened where ``connection`` was made to."""
+    return _credentials(connection)[0] if hasattr(socket, "SO_PEERCRED") else UNKNOWN
+
+
+def _credentials(connection: socket.socket) -> tuple[int, int, int]:
+    """Pid, user and group of the other side (unix(7), ``SO_PEERCRED``)."""
+    found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid, user, group = _CREDENTIALS.unpack(found)
+    return pid, user, group
 
 
 def sweep(folder: Path) -> None:

@@ -32,8 +32,8 @@ from onduty.socketio.half import Half, Place
 from onduty.socketio.ids import Ids
 from onduty.socketio.lines import Lines
 from onduty.socketio.mesh import Seat
+from onduty.socketio.patience import PATIENCE, PATIENCE_OF_A_LOOP
 from onduty.socketio.peers import COUNTER, tokens
-from onduty.socketio.pool import PATIENCE, PATIENCE_OF_A_LOOP
 
 _SAY_AGAIN = 10.0
 _ANSWER_WITHIN = 0.5

@@ -6,7 +6,7 @@
              └─ another's ─────────────▶ its owner's counter, event by event, both ways
 
 The owner is gone: engine.io answers here what it does for an unknown session, a 400 with CORS headers (a WebSocket is
-refused), and the client starts anew. An owner that is there but frozen gets two seconds, then the answer is the same.
+refused), and the client starts anew. So it is for an owner that is frozen, once that is sure.
 
 It sits where engine.io is entered, behind all middleware.
 """

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 from onduty.socketio import unix, wire
+from onduty.socketio.patience import PATIENCE_OF_A_LOOP, waits
 from onduty.socketio.peers import COUNTER
-from onduty.socketio.pool import PATIENCE_OF_A_LOOP, Pool, steps
+from onduty.socketio.pool import Pool
 
 _CHUNK = 64 * 1024
 
@@ -21,6 +22,7 @@ class Stream:
 
     def __init__(self, connection: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connection = connection
+        self.owner = unix.owner(connection)
         self._reader = reader
         self._writer = writer
         self._splitter = wire.Splitter()
@@ -75,7 +77,7 @@ class Streams:
         """
         stream = self.pool.take(owner) or await self._open(owner)
         try:
-            await _within(self.pool.patience(owner), self._accepted(stream, request))
+            await _during(waits(self.pool.patience(owner), stream.owner), self._accepted(stream, request))
         except asyncio.TimeoutError as error:
             stream.close()
             self.pool.is_frozen(owner)
@@ -106,14 +108,14 @@ class Streams:
         self.pool.keep(owner, stream)
 
 
-async def _within(patience: float, coroutine: Coroutine[Any, Any, None]) -> None:
-    """As :func:`asyncio.wait_for`, in ``patience`` seconds of our own running time."""
+async def _during(waits: Iterator[float], coroutine: Coroutine[Any, Any, None]) -> None:
+    """As :func:`asyncio.wait_for`, until the last of ``waits``."""
     task = asyncio.ensure_future(coroutine)
     try:
-        for step in steps(patience):
-            done, _ = await asyncio.wait({task}, timeout=step)
+        for seconds in waits:
+            done, _ = await asyncio.wait({task}, timeout=seconds)
             if done:
                 return task.result()
-        raise asyncio.TimeoutError(f"nothing in {patience:g} s")
+        raise asyncio.TimeoutError
     finally:
         task.cancel()
