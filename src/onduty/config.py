@@ -87,7 +87,11 @@ def _spelled(source: str, name: str) -> str:
 
 
 def _closest(source: str, name: str) -> str:
-    close = difflib.get_close_matches(name, _READERS, n=1, cutoff=0.6)
+    close = (
+        ["dir"]
+        if name in ("folder", "directory", "path")
+        else difflib.get_close_matches(name, _READERS, n=1, cutoff=0.6)
+    )
     return (
         f"; did you mean {_spelled(source, close[0]).rstrip('= ')}?"
         if close

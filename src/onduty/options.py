@@ -69,10 +69,10 @@ def _meant(wrong: str) -> str:
     elsewhere |= dict.fromkeys(("seconds", "minutes", "hours"), "every")
     if wrong in elsewhere:
         return f": it goes with {elsewhere[wrong]} only"
+    if wrong in ("days", "weeks"):
+        return f"; say hours=24 for a day, or every(timedelta({wrong}=1))"
     known = [*Options._fields, "name", *elsewhere]
-    alike = {"tz": ["timezone"], "retry": ["retries"], "days": ["hours"]}.get(wrong) or difflib.get_close_matches(
-        wrong, known, n=1
-    )
+    alike = {"tz": ["timezone"], "retry": ["retries"]}.get(wrong) or difflib.get_close_matches(wrong, known, n=1)
     if alike:
         return f"; did you mean {alike[0]}=?"
     return f"; options are name, {', '.join(Options._fields)}; timezone of cron, offset of every"

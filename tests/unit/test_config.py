@@ -35,6 +35,7 @@ def test_environment_goes_before_config_before_keyword_before_default() -> None:
     ("keywords", "environ", "said"),
     [
         ({"grce": 3}, {}, r"grce= is not a setting; did you mean grace\?"),
+        ({"folder": "/srv/duty"}, {}, r"folder= is not a setting; did you mean dir\?"),
         ({}, {"ONDUTY_STORE": "redis://"}, r"ONDUTY_STORE \(environment\) is not a setting"),
         ({"grace": -1}, {}, "grace=-1"),
         ({"grace": float("nan")}, {}, "grace=nan"),

@@ -59,6 +59,10 @@ class Thing:
         (lambda duty: duty.every(seconds=5, missed="never")(plain), "'never'.*'once', 'skip', 'all'"),
         (lambda duty: duty.every(seconds=5, overlap="both")(plain), "'both'"),
         (lambda duty: duty.every(seconds=5, retry=3)(plain), "retry= is not an option here; did you mean retries="),
+        (
+            lambda duty: duty.every(days=1)(plain),
+            r"days= is not an option here; say hours=24 .* every\(timedelta\(days=1",
+        ),
         (lambda duty: duty.every(seconds=5)("plain"), "'plain'"),
         (lambda duty: duty.every(seconds=5)(needs), "needs user_id"),
         (lambda duty: duty.every(seconds=5)(lambda: None), 'name="..."'),

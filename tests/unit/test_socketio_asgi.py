@@ -15,7 +15,7 @@ from onduty.socketio import unix, wire
 from onduty.socketio.asgi.body import beginning_with, with_known_length
 from onduty.socketio.asgi.bus import Inbox
 from onduty.socketio.asgi.streams import Streams
-from onduty.socketio.peers import COUNTER
+from support.owner import OWNER, SLEEPS, STOPS, computes, owner_that, sleeps
 
 
 def said(*messages: dict[str, Any]) -> Callable[[], Any]:
@@ -116,19 +116,13 @@ def test_what_a_thread_puts_in_wakes_the_loop_in_order_and_nothing_is_left() -> 
     assert asyncio.run(run()) == list(range(count))
 
 
-OWNER = "owner-11"
-
-
-def reach(folder: Path, *, accepts_after: float, stands_still: float) -> bool:
-    """Whether an owner was reached with a patience of a second; the loop itself can't turn for a while."""
-    listener = unix.listen(folder, COUNTER + OWNER)
+def reach(folder: Path, owner: str, stands_still: float = 0) -> bool:
+    """Whether ``owner`` was reached with a patience of a second; the loop itself can't turn for a while."""
 
     async def run() -> bool:
         streams = Streams(folder)
         streams.pool = type(streams.pool)(1)
-        loop = asyncio.get_running_loop()
-        loop.call_later(0.1, time.sleep, stands_still)
-        loop.call_later(accepts_after, accept)
+        asyncio.get_running_loop().call_later(0.1, time.sleep, stands_still)
         try:
             (await streams.reach(OWNER, wire.request("relay", {}))).close()
         except unix.Wedged:
@@ -137,20 +131,18 @@ def reach(folder: Path, *, accepts_after: float, stands_still: float) -> bool:
         assert streams.pool.patience(OWNER) == 1
         return True
 
-    def accept() -> None:
-        connection, _ = listener.accept()
-        connection.sendall(wire.ACCEPTED)
-        connection.close()
-
-    try:
+    with owner_that(owner, folder):
         return asyncio.run(run())
-    finally:
-        unix.drop(listener)
 
 
-def test_an_owner_that_does_not_accept_is_frozen(tmp_path: Path) -> None:
-    assert not reach(tmp_path, accepts_after=30, stands_still=0)
+@pytest.mark.parametrize("owner", [SLEEPS, STOPS], ids=["sleeps", "stopped"])
+def test_an_owner_that_does_nothing_and_does_not_accept_is_frozen(tmp_path: Path, owner: str) -> None:
+    assert not reach(tmp_path, owner)
+
+
+def test_an_owner_that_computes_is_not(tmp_path: Path) -> None:
+    assert reach(tmp_path, computes(3, then=wire.ACCEPTED))
 
 
 def test_an_owner_that_stood_still_as_long_as_we_did_is_not(tmp_path: Path) -> None:
-    assert reach(tmp_path, accepts_after=1.6, stands_still=1.4)
+    assert reach(tmp_path, sleeps(1.6, then=wire.ACCEPTED), stands_still=1.4)

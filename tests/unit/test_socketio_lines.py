@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -18,6 +15,7 @@ from onduty.socketio import unix, wire
 from onduty.socketio.lines import Line, Lines
 from onduty.socketio.patience import NO_PATIENCE, PATIENCE, waits
 from onduty.socketio.peers import COUNTER
+from support.owner import OWNER, SLEEPS, STOPS, computes, owner_that
 
 FROZEN = ["frozen-1", "frozen-2", "frozen-3"]
 ALIVE = "alive-11"
@@ -102,28 +100,7 @@ def test_who_answers_is_not_frozen_any_more(lines: Lines) -> None:
     assert lines.pool.patience(ALIVE) == PATIENCE
 
 
-@contextmanager
-def owner_that(does: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that listens as ``FROZEN[0]``, and then runs the statement ``does``."""
-    code = f"""
-import os, signal, sys, time
-from pathlib import Path
-from onduty.socketio import unix
-listener = unix.listen(Path(sys.argv[1]), sys.argv[2])
-print(flush=True)
-{does}
-"""
-    command = [sys.executable, "-c", code, str(folder), COUNTER + FROZEN[0]]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as owner:
-        try:
-            assert owner.stdout is not None
-            assert owner.stdout.readline() == b"\n"
-            yield owner
-        finally:
-            owner.kill()
-
-
-@pytest.mark.parametrize("does", ["time.sleep(60)", "os.kill(os.getpid(), signal.SIGSTOP)"], ids=["sleeps", "stopped"])
+@pytest.mark.parametrize("does", [SLEEPS, STOPS], ids=["sleeps", "stopped"])
 def test_who_does_nothing_and_does_not_read_is_frozen(
     does: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -132,29 +109,18 @@ def test_who_does_nothing_and_does_not_read_is_frozen(
     with owner_that(does, tmp_path):
         for _ in range(2):
             with pytest.raises(unix.Wedged):
-                lines.exchange(FROZEN[0], wire.request("poll", {}), 30)
+                lines.exchange(OWNER, wire.request("poll", {}), 30)
 
-    assert lines.pool.patience(FROZEN[0]) == NO_PATIENCE
-    assert [one.message.split(":")[0] for one in caplog.records] == ["worker frozen-1 is frozen"]
-
-
-COMPUTES = f"""
-until = time.monotonic() + 2
-while time.monotonic() < until:
-    pass
-connection, _ = listener.accept()
-connection.recv(1000)
-connection.sendall({wire.response("200 OK", [], b"fine")!r})
-time.sleep(60)
-"""
+    assert lines.pool.patience(OWNER) == NO_PATIENCE
+    assert [one.message.split(":")[0] for one in caplog.records] == [f"worker {OWNER} is frozen"]
 
 
 def test_who_computes_is_waited_for_and_is_not_frozen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Four times as long as one that does nothing."""
     lines = Lines(tmp_path, patience=0.5)
 
-    with owner_that(COMPUTES, tmp_path):
-        assert lines.exchange(FROZEN[0], wire.request("poll", {}), 30)[1] == b"fine"
+    with owner_that(computes(2, then=wire.response("200 OK", [], b"fine")), tmp_path):
+        assert lines.exchange(OWNER, wire.request("poll", {}), 30)[1] == b"fine"
 
     lines.pool.close()
     assert caplog.records == []
