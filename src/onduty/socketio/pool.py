@@ -65,11 +65,15 @@ class Pool(Generic[L]):
         return NO_PATIENCE if self._frozen.get(owner, 0) > time.monotonic() else self._patience
 
     def is_frozen(self, owner: str) -> None:
-        if owner not in self._frozen:
+        with self._lock:
+            is_news = owner not in self._frozen
+            self._frozen[owner] = time.monotonic() + REMEMBERED
+        if is_news:
             _log.warning(
                 "worker %s is frozen: whose session is there, and comes in here, has to start a new one", owner
             )
-        self._frozen[owner] = time.monotonic() + REMEMBERED
 
     def is_awake(self, owner: str) -> None:
-        self._frozen.pop(owner, None)
+        if owner in self._frozen:
+            with self._lock:
+                self._frozen.pop(owner, None)
