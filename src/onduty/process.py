@@ -96,8 +96,11 @@ class Doing(NamedTuple):
 
 
 def doing(pid: int) -> Doing | None:
-    """What the process with that number does now; ``None`` when it can't be seen."""
-    stat = _stat(pid)
+    """What the process with that number does now; ``None`` when it can't be seen, as for want of a descriptor."""
+    try:
+        stat = _stat(pid)
+    except OSError:
+        return None
     return Doing(stat.state in "Tt", stat.state == "R", stat.cpu_seconds) if stat else None
 
 

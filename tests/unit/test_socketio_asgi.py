@@ -126,9 +126,9 @@ def reach(folder: Path, owner: str, stands_still: float = 0) -> bool:
         try:
             (await streams.reach(OWNER, wire.request("relay", {}))).close()
         except unix.Wedged:
-            assert streams.pool.patience(OWNER) < 1
+            assert streams.pool.is_suspected(OWNER)
             return False
-        assert streams.pool.patience(OWNER) == 1
+        assert not streams.pool.is_suspected(OWNER)
         return True
 
     with owner_that(owner, folder):

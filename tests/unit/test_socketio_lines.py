@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import threading
 import time
@@ -13,9 +14,9 @@ import pytest
 
 from onduty.socketio import unix, wire
 from onduty.socketio.lines import Line, Lines
-from onduty.socketio.patience import NO_PATIENCE, PATIENCE, waits
+from onduty.socketio.patience import waits
 from onduty.socketio.peers import COUNTER
-from support.owner import OWNER, SLEEPS, STOPS, computes, owner_that
+from support.owner import OWNER, SLEEPS, STOPS, computes, owner_that, sleeps
 
 FROZEN = ["frozen-1", "frozen-2", "frozen-3"]
 ALIVE = "alive-11"
@@ -97,7 +98,7 @@ def test_who_answers_is_not_frozen_any_more(lines: Lines) -> None:
 
     lines.exchange(ALIVE, wire.request("poll", {}), 30)
 
-    assert lines.pool.patience(ALIVE) == PATIENCE
+    assert not lines.pool.is_suspected(ALIVE)
 
 
 @pytest.mark.parametrize("does", [SLEEPS, STOPS], ids=["sleeps", "stopped"])
@@ -111,7 +112,7 @@ def test_who_does_nothing_and_does_not_read_is_frozen(
             with pytest.raises(unix.Wedged):
                 lines.exchange(OWNER, wire.request("poll", {}), 30)
 
-    assert lines.pool.patience(OWNER) == NO_PATIENCE
+    assert lines.pool.is_suspected(OWNER)
     assert [one.message.split(":")[0] for one in caplog.records] == [f"worker {OWNER} is frozen"]
 
 
@@ -124,6 +125,42 @@ def test_who_computes_is_waited_for_and_is_not_frozen(tmp_path: Path, caplog: py
 
     lines.pool.close()
     assert caplog.records == []
+
+
+def test_who_was_found_frozen_and_computes_now_is_waited_for(tmp_path: Path) -> None:
+    lines = Lines(tmp_path, patience=0.5)
+    lines.pool.is_frozen(OWNER)
+
+    with owner_that(computes(1, then=wire.response("200 OK", [], b"fine")), tmp_path):
+        assert lines.exchange(OWNER, wire.request("poll", {}), 30)[1] == b"fine"
+
+    assert not lines.pool.is_suspected(OWNER)
+    lines.pool.close()
+
+
+def test_who_was_found_frozen_and_is_not_seen_gets_less_until_it_answers(lines: Lines) -> None:
+    lines.pool.is_frozen(ALIVE)
+    less = sum(lines.pool.waits(ALIVE, unix.UNKNOWN))
+
+    lines.pool.is_awake(ALIVE)
+
+    assert less < sum(lines.pool.waits(ALIVE, unix.UNKNOWN)) == lines.pool.patience
+
+
+def test_without_a_free_descriptor_one_waits_all_the_same(tmp_path: Path) -> None:
+    """What the owner does can't be seen then."""
+    lines = Lines(tmp_path, patience=2)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    with owner_that(sleeps(1, then=wire.response("200 OK", [], b"fine")), tmp_path):
+        lines.pool.keep(OWNER, lines.open(OWNER))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            assert lines.exchange(OWNER, wire.request("poll", {}), 30)[1] == b"fine"
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    lines.pool.close()
 
 
 def test_a_time_in_which_the_whole_machine_stood_still_makes_nobody_frozen() -> None:

@@ -16,7 +16,7 @@ QUEUED = NOTHING._replace(runs=True)
 
 
 def waited(patience: float, look: Callable[[int], Doing | None]) -> float:
-    return sum(waits(patience, 1234, look))
+    return sum(waits(patience, 1234, look=look))
 
 
 def spending(share: float) -> Callable[[int], Doing]:
@@ -55,10 +55,32 @@ def test_who_has_been_busy_and_is_not_any_more_gets_our_patience_from_then_on() 
     assert waited(PATIENCE, lambda pid: next(looks)) == 2 * PATIENCE
 
 
+def test_who_is_stopped_for_a_moment_while_it_computes_is_not_frozen() -> None:
+    looks = iter([QUEUED] * 12 + [STOPPED] * 7 + [QUEUED] * 80)
+
+    assert waited(PATIENCE, lambda pid: next(looks)) == MOST_PATIENCE
+
+
+@pytest.mark.parametrize(
+    ("doing", "seconds"), [(STOPPED, NO_PATIENCE), (None, NO_PATIENCE), (NOTHING, PATIENCE), (QUEUED, MOST_PATIENCE)]
+)
+def test_who_was_found_frozen_a_moment_ago_gets_less_unless_it_is_seen_awake(
+    doing: Doing | None, seconds: float
+) -> None:
+    assert sum(waits(PATIENCE, 1234, suspected=True, look=lambda pid: doing)) == seconds
+
+
+@pytest.mark.parametrize("most", [0.05, 0.5])
+@pytest.mark.parametrize("suspected", [False, True])
+@pytest.mark.parametrize("doing", [QUEUED, STOPPED, None])
+def test_no_more_than_asked_for(doing: Doing | None, suspected: bool, most: float) -> None:
+    assert sum(waits(PATIENCE, 1234, suspected=suspected, most=most, look=lambda pid: doing)) <= most
+
+
 def test_the_process_that_was_named_is_looked_at() -> None:
     seen: list[int] = []
 
-    list(waits(NO_PATIENCE, 1234, seen.append))  # type: ignore[arg-type]
+    list(waits(NO_PATIENCE, 1234, look=seen.append))  # type: ignore[arg-type]
 
     assert set(seen) == {1234}
 

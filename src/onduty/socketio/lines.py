@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import math
 import socket
 import struct
 import sys
@@ -14,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from onduty.socketio import unix, wire
-from onduty.socketio.patience import NO_PATIENCE, PATIENCE, waits
+from onduty.socketio.patience import MOST_PATIENCE, NO_PATIENCE, PATIENCE
 from onduty.socketio.peers import COUNTER
 from onduty.socketio.pool import REMEMBERED, Pool
 
@@ -140,12 +139,9 @@ class Lines:
     def open(self, owner: str) -> Line:
         return Line(unix.connect(self._folder, COUNTER + owner, PATIENCE))
 
-    def waits(self, line: Line, owner: str, timeout: float = math.inf) -> Iterator[float]:
-        """The waits to be made for ``owner`` over ``line``, of no more than ``timeout`` seconds in all."""
-        patience = self.pool.patience(owner)
-        if timeout < patience:
-            return waits(timeout, unix.UNKNOWN)
-        return waits(patience, unix.owner(line.connection))
+    def waits(self, line: Line, owner: str, most: float = MOST_PATIENCE) -> Iterator[float]:
+        """The waits to be made for ``owner`` over ``line``, of no more than ``most`` seconds in all."""
+        return self.pool.waits(owner, unix.owner(line.connection), most)
 
     def _send(self, line: Line, owner: str, request: bytes, timeout: float) -> None:
         try:
@@ -166,7 +162,7 @@ class Lines:
             line.feed(line.connection.recv(CHUNK))
 
     def _suspect(self, owner: str, timeout: float) -> None:
-        if timeout >= self.pool.patience(owner):
+        if timeout >= self.pool.patience:
             self.pool.is_frozen(owner)
 
 

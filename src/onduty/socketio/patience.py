@@ -16,7 +16,7 @@ PATIENCE = 2.0
 PATIENCE_OF_A_LOOP = 10.0
 """Seconds for an owner that does nothing, where waiting costs nothing: it may sleep on the loop that reads."""
 NO_PATIENCE = 0.1
-"""Seconds for an owner that was found frozen a moment ago."""
+"""Seconds for an owner that was found frozen a moment ago, and is stopped still."""
 MOST_PATIENCE = 20.0
 """Seconds for an owner that is busy. After as long without a sign its clients give it up (engine.io: pingTimeout)."""
 _STEP = 0.25
@@ -24,28 +24,41 @@ _BUSY = 0.02
 """The share of a processor that makes it busy. What a worker does beside its requests takes a tenth of that."""
 
 
-def waits(patience: float, owner: int, look: Callable[[int], Doing | None] = doing) -> Iterator[float]:
+def waits(
+    patience: float,
+    owner: int,
+    *,
+    suspected: bool = False,
+    most: float = MOST_PATIENCE,
+    look: Callable[[int], Doing | None] = doing,
+) -> Iterator[float]:
     """The waits, in seconds, to be made for the process ``owner`` one by one; their end means that it is frozen.
 
-    Many short ones: of a time in which nobody here ran, only one counts. ``patience`` begins anew for who is busy.
+    Many short ones: of a time in which nobody here ran, only one counts. ``patience`` begins anew for who is busy, up
+    to ``most`` seconds in all. ``suspected``: it was found frozen a moment ago, and may be awake again.
     """
-    step = min(_STEP, patience)
-    waited = since = 0.0
+    if suspected and ((now := look(owner)) is None or now.stopped):
+        yield min(NO_PATIENCE, most)
+        return
+    step = min(_STEP, patience, most)
+    waited = since = stopped = 0.0
     before: Doing | None = None
-    while waited < MOST_PATIENCE:
+    ran = False
+    while waited < most:
         yield step
         waited += step
         now = look(owner)
         before = before or now
-        if now is not None and now.stopped and waited >= min(patience, PATIENCE):
+        ran = ran or (now is not None and now.runs)
+        stopped = stopped + step if now is not None and now.stopped else 0.0
+        if stopped >= min(patience, PATIENCE):
             return
         if waited - since >= patience:
-            if not _is_busy(before, now, patience):
+            if not ran and _spent(before, now) < _BUSY * patience:
                 return
-            since, before = waited, now
+            since, before, ran = waited, now, False
 
 
-def _is_busy(before: Doing | None, now: Doing | None, seconds: float) -> bool:
-    if before is None or now is None:
-        return False  # it can't be seen from here
-    return now.runs or now.cpu_seconds - before.cpu_seconds >= _BUSY * seconds
+def _spent(before: Doing | None, now: Doing | None) -> float:
+    """Processor seconds; none by a process that can't be seen from here."""
+    return now.cpu_seconds - before.cpu_seconds if before and now else 0.0

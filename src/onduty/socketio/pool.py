@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Iterator
 from typing import Generic, Protocol, TypeVar
 
-from onduty.socketio.patience import NO_PATIENCE, PATIENCE
+from onduty.socketio.patience import MOST_PATIENCE, PATIENCE, waits
 
 _log = logging.getLogger("onduty.socketio")
 
@@ -24,10 +25,13 @@ L = TypeVar("L", bound=Closable)
 
 
 class Pool(Generic[L]):
-    """Of one worker, by the owner's token. May be used by many threads."""
+    """Of one worker, by the owner's token. May be used by many threads.
+
+    ``patience``: seconds for an owner that does nothing.
+    """
 
     def __init__(self, patience: float = PATIENCE) -> None:
-        self._patience = patience
+        self.patience = patience
         self._lock = threading.Lock()
         self._idle: dict[str, list[L]] = {}
         self._frozen: dict[str, float] = {}
@@ -60,9 +64,13 @@ class Pool(Generic[L]):
         for line in lines:
             line.close()
 
-    def patience(self, owner: str) -> float:
-        """Seconds, for :func:`~onduty.socketio.patience.waits`."""
-        return NO_PATIENCE if self._frozen.get(owner, 0) > time.monotonic() else self._patience
+    def waits(self, owner: str, pid: int, most: float = MOST_PATIENCE) -> Iterator[float]:
+        """The waits to be made for ``owner``, the process ``pid``, of no more than ``most`` seconds in all."""
+        return waits(self.patience, pid, suspected=self.is_suspected(owner), most=min(most, MOST_PATIENCE))
+
+    def is_suspected(self, owner: str) -> bool:
+        """Whether it was found frozen, and nobody has heard of it since."""
+        return self._frozen.get(owner, 0) > time.monotonic()
 
     def is_frozen(self, owner: str) -> None:
         with self._lock:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from onduty.socketio import unix, wire
-from onduty.socketio.patience import PATIENCE_OF_A_LOOP, waits
+from onduty.socketio.patience import PATIENCE_OF_A_LOOP
 from onduty.socketio.peers import COUNTER
 from onduty.socketio.pool import Pool
 
@@ -22,7 +22,6 @@ class Stream:
 
     def __init__(self, connection: socket.socket, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connection = connection
-        self.owner = unix.owner(connection)
         self._reader = reader
         self._writer = writer
         self._splitter = wire.Splitter()
@@ -36,6 +35,10 @@ class Stream:
         except BaseException:
             unix.drop(connection)
             raise
+
+    def owner(self) -> int:
+        """The pid of the process that was connected to."""
+        return unix.owner(self._connection)
 
     async def receive(self) -> tuple[bytes, bytes]:
         """The next head and its body. Cancelled, it loses nothing.
@@ -77,7 +80,7 @@ class Streams:
         """
         stream = self.pool.take(owner) or await self._open(owner)
         try:
-            await _during(waits(self.pool.patience(owner), stream.owner), self._accepted(stream, request))
+            await _during(self.pool.waits(owner, stream.owner()), self._accepted(stream, request))
         except asyncio.TimeoutError as error:
             stream.close()
             self.pool.is_frozen(owner)
