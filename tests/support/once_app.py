@@ -1,6 +1,6 @@
 """An app whose background work writes down what it does; run by real servers in ``tests/servers``.
 
-Each process appends JSON lines to the file ``FACTS`` in the folder named by ``PROBE_FOLDER``, so that the leaders
+Each process appends facts to the file ``FACTS`` in the folder named by ``PROBE_FOLDER``, so that the leaders
 themselves say when they led (``begin``, ``beat``, ``end``, on the machine's monotonic clock) and which slots they ran
 (``slot``). A file named ``do`` there makes the next run of ``mischief`` do what it says; while a file named ``hang``
 exists, the service ``stubborn`` does not listen. ``PROBE_IMPORT_SECONDS``: how long the import takes.
@@ -10,7 +10,6 @@ exists, the service ``stubborn`` does not listen. ``PROBE_IMPORT_SECONDS``: how 
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 
 from onduty import Context, OnDuty
+from support import facts_file
 from support.serving import serve
 
 FOLDER = Path(os.environ.get("PROBE_FOLDER", "."))
@@ -33,13 +33,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def tell(kind: str, **more: Any) -> None:
-    """One fact, in one write. Opened anew each time: some runs close all descriptors on purpose."""
-    line = json.dumps({"kind": kind, "pid": os.getpid(), "t": time.monotonic_ns(), **more}) + "\n"
-    file = os.open(FOLDER / FACTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(file, line.encode())
-    finally:
-        os.close(file)
+    facts_file.append(FOLDER / FACTS, {"kind": kind, "pid": os.getpid(), "t": time.monotonic_ns(), **more})
 
 
 time.sleep(float(os.environ.get("PROBE_IMPORT_SECONDS", "0")))  # as the import of a large app does

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import sys
@@ -18,6 +17,7 @@ from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
 from onduty.schedules.interval import Interval
 from onduty.testing import Ran, check_facts, check_runs
+from support import facts_file
 from support.leadership import Fact, Tenure, overlaps, tenures
 from support.once_app import EVERY, FACTS
 from support.processes import Running, ask, children_of, free_port, start
@@ -33,8 +33,6 @@ class OnceSite:
         self.port = free_port()
         self.surroundings = {"PROBE_FOLDER": str(folder), "ONDUTY_DIR": str(self.duty_folder)}
         self._facts: list[Fact] = []
-        self._read = 0
-        """So many bytes of the file are among the facts: they are asked for again and again."""
 
     @property
     def journal(self) -> Path:
@@ -82,14 +80,7 @@ class OnceSite:
 
     def facts(self, kind: str = "") -> list[Fact]:
         """What was told so far, of one kind or all, oldest first."""
-        file = self.folder / FACTS
-        if file.exists():
-            with file.open("rb") as told:
-                told.seek(self._read)
-                news = told.read()
-            whole = news[: news.rfind(b"\n") + 1]  # the last write may be in progress
-            self._read += len(whole)
-            self._facts += map(json.loads, whole.splitlines())
+        self._facts += facts_file.read(self.folder / FACTS, since=len(self._facts))
         return [fact for fact in self._facts if not kind or fact["kind"] == kind]
 
     def leads(self, *, but: Sequence[int] = (), after: int = 0, timeout: float = 20.0) -> int:

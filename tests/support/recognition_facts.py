@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
+from support import facts_file
 from support.processes import Running, answers, children_of, free_port, start
 from support.waiting import eventually
 
@@ -40,8 +40,7 @@ class Site:
 
     def facts(self, event: str = "") -> list[dict[str, Any]]:
         """What was told so far, of one event or all, oldest first."""
-        lines = self.facts_file.read_text().splitlines() if self.facts_file.exists() else []
-        facts = [json.loads(line) for line in lines]
+        facts = facts_file.read(self.facts_file)
         return [fact for fact in facts if not event or fact["event"] == event]
 
     def pids(self, event: str) -> list[int]:

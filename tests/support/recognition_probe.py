@@ -6,7 +6,6 @@ A probe crew appends one JSON line per fact to the file named by ``PROBE_FACTS``
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import sys
@@ -25,17 +24,12 @@ from onduty import servers
 from onduty._runtime import forks
 from onduty._runtime.lifecycle import State, lifecycle
 from onduty.errors import ConfigError
-from support import serving
+from support import facts_file, serving
 
 
 def tell(event: str, **more: Any) -> None:
-    """One fact, written at once; safe in a signal handler."""
     fact = {"event": event, "pid": os.getpid(), "ppid": os.getppid(), "at": time.monotonic(), **more}
-    file = os.open(os.environ["PROBE_FACTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        os.write(file, (json.dumps(fact) + "\n").encode())
-    finally:
-        os.close(file)
+    facts_file.append(os.environ["PROBE_FACTS"], fact)
 
 
 class Probe:
