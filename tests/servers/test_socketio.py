@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +226,7 @@ def test_a_frozen_worker_holds_nobody_else_up(server: SioSite, many: Clients) ->
             20,
             what="all others have all",
         )
-        connection = to_worker(server, other)
+        connection = server.connect(to=other)
         began = time.monotonic()
         assert session.poll(connection).status == 400
         assert time.monotonic() - began < 10
@@ -237,22 +236,6 @@ def test_a_frozen_worker_holds_nobody_else_up(server: SioSite, many: Clients) ->
 
     many.received("meanwhile", 200)
     assert [one["drops"] for one in many.states()] == [[]] * 16
-
-
-def to_worker(server: SioSite, pid: int) -> HTTPConnection:
-    """A kept-alive connection that this very worker has."""
-
-    def reached() -> HTTPConnection | None:
-        connection = server.connect()
-        connection.request("GET", "/")
-        if int(connection.getresponse().read()) == pid:
-            return connection
-        connection.close()
-        return None
-
-    found = eventually(reached, 20, what=f"a connection to worker {pid}")
-    assert found is not None
-    return found
 
 
 def test_two_sessions_take_turns_on_one_connection(server: SioSite) -> None:

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from onduty.socketio.bus import Emitter
-from support.processes import REPOSITORY, free_port, start
-from support.sio_site import Clients, SioSite, clients, foreign, site
+from support.processes import REPOSITORY, free_port, start, stop
+from support.sio_site import Clients, Session, SioSite, clients, foreign, site
 from support.waiting import eventually
 
 UVICORN = "uvicorn_worker.UvicornWorker"
@@ -125,6 +125,26 @@ def test_what_is_too_long_is_answered_by_its_owner_before_it_has_come_whole(serv
     try:
         session.join(connection)
     finally:
+        connection.close()
+
+
+def test_a_long_body_whose_owner_stops_amid_it_is_answered_in_seconds(server: SioSite) -> None:
+    """With 400, so that its client starts a new session; not when a poll would be given up."""
+    tokens = {one["token"]: one["pid"] for one in server.is_whole()}
+    session = Session(server)
+    owner = tokens[session.owner]
+    connection = server.connect(to=next(pid for pid in tokens.values() if pid != owner))
+    connection.putrequest("POST", f"/socket.io/?EIO=4&transport=polling&sid={session.sid}")
+    connection.putheader("Content-Length", "900000")  # of a million that are allowed
+    connection.endheaders(b"4" * 100_000)
+    eventually(lambda: server.status(of=owner)["socketio"]["workers"], 10, what="the owner is awake")
+    stop(owner)
+    try:
+        connection.send(b"4" * 800_000)
+
+        assert connection.getresponse().status == 400
+    finally:
+        os.kill(owner, signal.SIGCONT)
         connection.close()
 
 

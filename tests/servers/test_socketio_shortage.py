@@ -12,7 +12,7 @@ import pytest
 
 from onduty.socketio import unix
 from onduty.socketio.bus import Emitter
-from support.sio_site import SioSite, clients, site
+from support.sio_site import Session, SioSite, clients, site
 from support.waiting import eventually
 
 KINDS = ["gthread", "gevent", "asgi", "uvicorn_worker.UvicornWorker"]
@@ -80,6 +80,33 @@ def test_a_moment_without_descriptors_ends_neither_mesh_nor_counter(server: SioS
 
     assert owners(server) == before
     is_one(server)
+
+
+def test_requests_that_need_a_line_wait_for_a_descriptor(server: SioSite) -> None:
+    """Of three sessions of the other worker at once, by one that has none left; they are served when there is one."""
+    pids = {token: pid for pid, token in owners(server).items()}
+    sessions = [Session(server)]
+    while len(sessions) < 3:
+        sessions += [one for one in [Session(server)] if one.owner == sessions[0].owner]
+    short = next(pid for token, pid in pids.items() if token != sessions[0].owner)
+    connections = [server.connect(to=short) for _ in sessions]
+    soft, hard = resource.prlimit(short, resource.RLIMIT_NOFILE)
+    resource.prlimit(short, resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        for session, connection in zip(sessions, connections, strict=True):
+            connection.request("GET", f"/socket.io/?EIO=4&transport=polling&sid={session.sid}")
+        time.sleep(1)  # for as long as none is free
+    finally:
+        resource.prlimit(short, resource.RLIMIT_NOFILE, (soft, hard))
+
+    for session in sessions:
+        over = server.connect(to=pids[session.owner])
+        assert session.post(over, "40").status == 200
+        over.close()
+    for connection in connections:
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()[:2]) == (200, b"40")
+        connection.close()
 
 
 def test_a_deleted_folder_comes_back_with_all_that_was_in_it(server: SioSite) -> None:

@@ -102,11 +102,27 @@ class SioSite:
         assert found is not None
         return found
 
-    def connect(self) -> HTTPConnection:
+    def connect(self, to: int | None = None) -> HTTPConnection:
+        """A connection that is kept alive, ``to`` a certain worker if that is said."""
+        if to is not None:
+            return self._connect_to(to)
         if self.scheme == "http":
             return HTTPConnection("127.0.0.1", self.port, timeout=20)
         trusting = ssl.create_default_context(cafile=str(CERTIFICATE))
         return HTTPSConnection("127.0.0.1", self.port, timeout=20, context=trusting)
+
+    def _connect_to(self, pid: int) -> HTTPConnection:
+        def reached() -> HTTPConnection | None:
+            connection = self.connect()
+            connection.request("GET", "/")
+            if int(connection.getresponse().read()) == pid:
+                return connection
+            connection.close()
+            return None
+
+        found = eventually(reached, 20, what=f"a connection to worker {pid}")
+        assert found is not None
+        return found
 
     def is_whole(self, timeout: float = 30) -> list[dict[str, Any]]:
         """Wait until all workers serve and are connected to each other; what each says of itself."""

@@ -120,8 +120,7 @@ def reach(folder: Path, owner: str, stands_still: float = 0) -> bool:
     """Whether ``owner`` was reached with a patience of a second; the loop itself can't turn for a while."""
 
     async def run() -> bool:
-        streams = Streams(folder)
-        streams.pool = type(streams.pool)(1)
+        streams = Streams(folder, patience=1)
         asyncio.get_running_loop().call_later(0.1, time.sleep, stands_still)
         try:
             (await streams.reach(OWNER, wire.request("relay", {}))).close()
@@ -146,3 +145,43 @@ def test_an_owner_that_computes_is_not(tmp_path: Path) -> None:
 
 def test_an_owner_that_stood_still_as_long_as_we_did_is_not(tmp_path: Path) -> None:
     assert reach(tmp_path, sleeps(1.6, then=wire.ACCEPTED), stands_still=1.4)
+
+
+STOPS_ONCE_ASKED = f"""
+connection, _ = listener.accept()
+connection.recv(1000)
+connection.sendall({wire.ACCEPTED!r})
+connection.recv(1)
+{STOPS}
+"""
+BODY = b"x" * 1_000_000
+SMALL_BODY = b"x" * 1_000
+
+
+@pytest.mark.parametrize("body", [BODY, SMALL_BODY], ids=["that waits for room", "that was sent"])
+def test_an_owner_that_stops_amid_a_body_is_frozen(tmp_path: Path, body: bytes) -> None:
+    async def run() -> None:
+        streams = Streams(tmp_path, patience=1)
+        stream = await streams.reach(OWNER, wire.request("relay", {}))
+        await streams.bring(OWNER, stream, {"type": "http.request", "body": SMALL_BODY, "more_body": True})
+        with pytest.raises(unix.Wedged):
+            await streams.bring(OWNER, stream, {"type": "http.request", "body": body})
+        assert streams.pool.is_suspected(OWNER)
+
+    with owner_that(STOPS_ONCE_ASKED, tmp_path):
+        asyncio.run(run())
+
+
+def test_an_owner_may_hold_back_what_comes_over_a_websocket(tmp_path: Path) -> None:
+    """It does that while an app works on one message, and reads no other."""
+
+    async def run() -> None:
+        streams = Streams(tmp_path, patience=0.3)
+        stream = await streams.reach(OWNER, wire.request("relay", {}))
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(streams.bring(OWNER, stream, {"type": "websocket.receive", "bytes": BODY}), 1)
+        assert not streams.pool.is_suspected(OWNER)
+        stream.cut()
+
+    with owner_that(sleeps(0, then=wire.ACCEPTED), tmp_path):
+        asyncio.run(run())

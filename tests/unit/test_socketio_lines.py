@@ -140,11 +140,11 @@ def test_who_was_found_frozen_and_computes_now_is_waited_for(tmp_path: Path) -> 
 
 def test_who_was_found_frozen_and_is_not_seen_gets_less_until_it_answers(lines: Lines) -> None:
     lines.pool.is_frozen(ALIVE)
-    less = sum(lines.pool.waits(ALIVE, unix.UNKNOWN))
+    less = sum(lines.pool.waits(ALIVE))
 
     lines.pool.is_awake(ALIVE)
 
-    assert less < sum(lines.pool.waits(ALIVE, unix.UNKNOWN)) == lines.pool.patience
+    assert less < sum(lines.pool.waits(ALIVE)) == lines.pool.patience
 
 
 def test_without_a_free_descriptor_one_waits_all_the_same(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_without_a_free_descriptor_one_waits_all_the_same(tmp_path: Path) -> Non
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     with owner_that(sleeps(1, then=wire.response("200 OK", [], b"fine")), tmp_path):
-        lines.pool.keep(OWNER, lines.open(OWNER))
+        lines.pool.keep(OWNER, lines.line(OWNER))
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
         try:
             assert lines.exchange(OWNER, wire.request("poll", {}), 30)[1] == b"fine"
@@ -182,6 +182,20 @@ def test_a_time_in_which_the_whole_machine_stood_still_makes_nobody_frozen() -> 
     line = Line(cast("socket.socket", StoodStill()))
 
     assert line.next(waits(0.5, unix.UNKNOWN)) == b"an answer"
+
+
+def test_lines_to_the_dead_are_closed_when_one_to_the_living_is_opened(lines: Lines, tmp_path: Path) -> None:
+    """Nobody may come again for their sessions, and workers are recycled for weeks."""
+    dead = unix.listen(tmp_path, COUNTER + OWNER)
+    idle = [lines.line(OWNER, is_new=True) for _ in range(3)]
+    for line in idle:
+        lines.pool.keep(OWNER, line)
+    unix.drop(dead)
+    (tmp_path / (COUNTER + OWNER)).unlink()
+
+    lines.line(ALIVE).close()
+
+    assert [line.connection.fileno() for line in idle] == [-1, -1, -1]
 
 
 def test_a_line_serves_again(lines: Lines) -> None:

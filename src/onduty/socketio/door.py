@@ -19,8 +19,7 @@ from onduty.folder import prepare
 from onduty.socketio import unix
 
 LOOK_AGAIN = 3.0
-NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-_PASSES = (*NO_DESCRIPTOR, errno.ENOSPC, errno.EDQUOT, errno.ENOENT)
+_PASSES = (*unix.NO_DESCRIPTOR, errno.ENOSPC, errno.EDQUOT, errno.ENOENT)
 
 
 def passes(error: BaseException) -> bool:

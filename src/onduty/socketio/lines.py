@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import socket
-import struct
-import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from onduty.socketio import unix, wire
 from onduty.socketio.patience import MOST_PATIENCE, NO_PATIENCE, PATIENCE
-from onduty.socketio.peers import COUNTER
 from onduty.socketio.pool import REMEMBERED, Pool
 
 CHUNK = 64 * 1024
@@ -75,9 +71,8 @@ class Lines:
     """
 
     def __init__(self, folder: Path, patience: float = PATIENCE) -> None:
-        self._folder = folder
         self._silent: dict[str, float] = {}
-        self.pool: Pool[Line] = Pool(patience)
+        self.pool: Pool[Line] = Pool(folder, patience)
 
     def exchange(self, owner: str, request: bytes, timeout: float) -> tuple[bytes, bytes]:
         """Bring ``request`` to ``owner`` and return both frames of its answer, within ``timeout`` seconds.
@@ -87,8 +82,9 @@ class Lines:
         Raises:
             Gone: the owner has ended.
             Wedged: the owner lives, and does not read or does not answer.
+            NoDescriptor: there is no line to it, and none can be opened.
         """
-        line = self.pool.take(owner) or self.open(owner)
+        line = self.line(owner, timeout)
         try:
             self._send(line, owner, request, timeout)
             self._await(line, owner, timeout)
@@ -118,7 +114,7 @@ class Lines:
         answers: dict[str, bytes] = {}
         for owner in owners:
             with contextlib.suppress(OSError):  # gone, or frozen for so long that it can't be reached
-                asked[owner] = line = self.pool.take(owner) or self.open(owner)
+                asked[owner] = line = self.line(owner, 0)
                 line.connection.settimeout(NO_PATIENCE)
                 line.connection.sendall(request)
         for owner, line in asked.items():
@@ -129,23 +125,39 @@ class Lines:
                 line.receive()
                 answers[owner] = line.receive()
             except OSError:
-                if _unread(line.connection):
+                if unix.unread(line.connection):
                     self._silent[owner] = began + REMEMBERED
                 line.close()
             else:
                 self.pool.keep(owner, line)
         return answers
 
-    def open(self, owner: str) -> Line:
-        return Line(unix.connect(self._folder, COUNTER + owner, PATIENCE))
+    def line(self, owner: str, timeout: float = MOST_PATIENCE, *, is_new: bool = False) -> Line:
+        """An idle line, or a new one. That there is no room for it, here or there, may pass, and is waited for.
 
-    def waits(self, line: Line, owner: str, most: float = MOST_PATIENCE) -> Iterator[float]:
-        """The waits to be made for ``owner`` over ``line``, of no more than ``most`` seconds in all."""
-        return self.pool.waits(owner, unix.owner(line.connection), most)
+        Raises: as :meth:`exchange`.
+        """
+        waits = self.pool.waits(owner, timeout)
+        while True:
+            idle = None if is_new else self.pool.take(owner)
+            if idle is not None:
+                return idle
+            try:
+                connection = self.pool.open(owner)
+            except (unix.Wedged, unix.NoDescriptor) as error:
+                wait = next(waits, None)
+                if wait is None:
+                    if timeout >= self.pool.patience:
+                        self.pool.gave_up(owner, error)
+                    raise
+                time.sleep(wait)
+            else:
+                connection.settimeout(PATIENCE)
+                return Line(connection)
 
     def _send(self, line: Line, owner: str, request: bytes, timeout: float) -> None:
         try:
-            line.send(request, self.waits(line, owner, timeout))
+            line.send(request, self.pool.waits(owner, timeout))
         except TimeoutError:
             self._suspect(owner, timeout)
             raise
@@ -153,9 +165,9 @@ class Lines:
     def _await(self, line: Line, owner: str, timeout: float) -> None:
         """Until an answer begins to come. A poll may take its time, but only at an owner that has read it."""
         try:
-            line.feed(line.next(self.waits(line, owner, timeout)))
+            line.feed(line.next(self.pool.waits(owner, timeout)))
         except TimeoutError:
-            if _unread(line.connection):
+            if unix.unread(line.connection):
                 self._suspect(owner, timeout)
                 raise
             line.connection.settimeout(timeout)
@@ -164,13 +176,3 @@ class Lines:
     def _suspect(self, owner: str, timeout: float) -> None:
         if timeout >= self.pool.patience:
             self.pool.is_frozen(owner)
-
-
-def _unread(connection: socket.socket) -> int:
-    """Bytes the other side has not taken yet; 0 where the system does not say (unix(7), ``SIOCOUTQ``)."""
-    if not sys.platform.startswith("linux"):
-        return 0
-    import termios
-
-    (count,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, b"\0\0\0\0"))
-    return int(count)

@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 
 from onduty._runtime.threads import spawn, stay_behind
 from onduty.socketio import unix, wire
-from onduty.socketio.door import LOOK_AGAIN, NO_DESCRIPTOR, Door, passes
+from onduty.socketio.door import LOOK_AGAIN, Door, passes
 from onduty.socketio.ends import Incoming, Outgoing
 from onduty.socketio.peers import BUS, to_meet
 
@@ -282,7 +282,7 @@ class Mesh:
             except (BlockingIOError, ConnectionError):
                 return
             except OSError as error:
-                if error.errno not in NO_DESCRIPTOR:
+                if error.errno not in unix.NO_DESCRIPTOR:
                     raise
                 self._be_deaf()  # until the next look, or it would be readable for ever
                 return

@@ -1,14 +1,18 @@
-"""The idle lines from this worker to the others, kept for the next request, and who of them was found frozen."""
+"""The lines from this worker to the others: opened, kept for the next request; and who of them was found frozen."""
 
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from onduty.socketio.patience import MOST_PATIENCE, PATIENCE, waits
+from onduty.socketio import unix
+from onduty.socketio.patience import MOST_PATIENCE, waits
+from onduty.socketio.peers import COUNTER, tokens
 
 _log = logging.getLogger("onduty.socketio")
 
@@ -30,11 +34,34 @@ class Pool(Generic[L]):
     ``patience``: seconds for an owner that does nothing.
     """
 
-    def __init__(self, patience: float = PATIENCE) -> None:
+    def __init__(self, folder: Path, patience: float) -> None:
+        self._folder = folder
         self.patience = patience
         self._lock = threading.Lock()
         self._idle: dict[str, list[L]] = {}
         self._frozen: dict[str, float] = {}
+        self._pids: dict[str, int] = {}
+        self._short_until = 0.0
+
+    def open(self, owner: str) -> socket.socket:
+        """A new connection to ``owner``, non-blocking.
+
+        Raises: as :func:`unix.connect`.
+        """
+        try:
+            connection = unix.connect(self._folder, COUNTER + owner, 0)
+        except unix.Gone:
+            self.forget(owner)
+            raise
+        self._pids[owner] = unix.owner(connection)
+        self._short_until = 0.0
+        self._forget_the_dead()
+        return connection
+
+    def _forget_the_dead(self) -> None:
+        """Nobody may ever ask for one of them again, and workers that are recycled come and go for weeks."""
+        for owner in self._pids.keys() - tokens(unix.names(self._folder), COUNTER):
+            self.forget(owner)
 
     def take(self, owner: str) -> L | None:
         with self._lock:
@@ -54,6 +81,7 @@ class Pool(Generic[L]):
         with self._lock:
             lines = self._idle.pop(owner, [])
             self._frozen.pop(owner, None)
+            self._pids.pop(owner, None)
         for line in lines:
             line.close()
 
@@ -64,8 +92,9 @@ class Pool(Generic[L]):
         for line in lines:
             line.close()
 
-    def waits(self, owner: str, pid: int, most: float = MOST_PATIENCE) -> Iterator[float]:
-        """The waits to be made for ``owner``, the process ``pid``, of no more than ``most`` seconds in all."""
+    def waits(self, owner: str, most: float = MOST_PATIENCE) -> Iterator[float]:
+        """The waits to be made for ``owner``, of no more than ``most`` seconds in all."""
+        pid = self._pids.get(owner, unix.UNKNOWN)
         return waits(self.patience, pid, suspected=self.is_suspected(owner), most=min(most, MOST_PATIENCE))
 
     def is_suspected(self, owner: str) -> bool:
@@ -79,6 +108,22 @@ class Pool(Generic[L]):
         if is_news:
             _log.warning(
                 "worker %s is frozen: whose session is there, and comes in here, has to start a new one", owner
+            )
+
+    def gave_up(self, owner: str, error: unix.Wedged | unix.NoDescriptor) -> None:
+        """No line could be opened for as long as ``owner`` is waited for; it is said why, once in a while."""
+        if isinstance(error, unix.Wedged):
+            self.is_frozen(owner)
+            return
+        now = time.monotonic()
+        with self._lock:
+            is_news = now >= self._short_until
+            self._short_until = now + REMEMBERED
+        if is_news:
+            _log.warning(
+                "no line to another worker can be opened (%s): whose session is there, and comes in here, has to start "
+                "a new one; more descriptors are allowed by ulimit -n, or LimitNOFILE= of systemd",
+                error.strerror,
             )
 
     def is_awake(self, owner: str) -> None:

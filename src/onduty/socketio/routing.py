@@ -33,7 +33,7 @@ from onduty.socketio.route import Way, route
 from onduty.socketio.sockets import Morgue, is_encrypted, relay
 
 _A_MOMENT = 0.5
-_UNREACHABLE = (unix.Gone, unix.Wedged, PermissionError)
+_UNREACHABLE = (unix.Gone, unix.Wedged, unix.NoDescriptor, PermissionError)
 
 
 class Router:
@@ -142,7 +142,11 @@ class Router:
         if not self._morgue.is_open():
             return
         if is_ours:
-            self._serve_beside(environ, os.dup(client.fileno()))
+            try:
+                descriptor = os.dup(client.fileno())
+            except OSError:  # none is free: then it is served where it is
+                return
+            self._serve_beside(environ, descriptor)
             self._morgue.bury(client)
             raise StopIteration
         line = self._bring(environ, client.fileno(), owner)
@@ -152,7 +156,10 @@ class Router:
             raise StopIteration
 
     def _carry(self, environ: dict[str, Any], client: Any, owner: str, *, is_ours: bool) -> None:
-        near, far = socket.socketpair()
+        try:
+            near, far = socket.socketpair()
+        except OSError:  # no descriptor is free
+            return
         unix.adopt(near)
         try:
             if is_ours:
@@ -183,10 +190,10 @@ class Router:
         request = wire.request("socket", environ)
         line = None
         try:
-            line = self._lines.open(owner)
+            line = self._lines.line(owner, is_new=True)
             sent = socket.send_fds(line.connection, [request], [descriptor])
-            line.send(request[sent:], self._lines.waits(line, owner))
-            if line.next(self._lines.waits(line, owner), len(wire.TAKEN)) == wire.TAKEN:
+            line.send(request[sent:], self._lines.pool.waits(owner))
+            if line.next(self._lines.pool.waits(owner), len(wire.TAKEN)) == wire.TAKEN:
                 return line
         except TimeoutError:
             self._lines.pool.is_frozen(owner)

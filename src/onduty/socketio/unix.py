@@ -7,6 +7,8 @@ dead. Everything opened here is let go of in every forked child.
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import os
 import socket
 import struct
@@ -18,11 +20,13 @@ from pathlib import Path
 from onduty._runtime import forks
 from onduty.errors import ConfigError
 
-_BACKLOG = 1024
+_BACKLOG = 4096
+"""As many as Linux lets wait at most (5.4 and later: net.core.somaxconn)."""
 _SUN_PATH = 100
 """A socket's path is limited to about 108 bytes (unix(7)), 104 on other systems."""
 _STALE = 60.0
 _CREDENTIALS = struct.Struct("3i")
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 UNKNOWN = 0
 """As a pid: that of a process which can't be seen from here (another container, or not Linux)."""
 
@@ -33,6 +37,10 @@ class Gone(ConnectionError):
 
 class Wedged(ConnectionError):
     """The process is there, and does not take what is brought to it."""
+
+
+class NoDescriptor(OSError):
+    """None is free here, or no memory for one, for now."""
 
 
 def listen(folder: Path, name: str) -> socket.socket:
@@ -68,7 +76,23 @@ def connect(folder: Path, name: str, timeout: float | None) -> socket.socket:
     Raises:
         Gone: nobody listens there any more; what was left of it is removed.
         Wedged: somebody listens, with so many connections not yet taken that the kernel refuses another one.
+        NoDescriptor: there is none for it here.
     """
+    try:
+        return _connect(folder, name, timeout)
+    except (ConnectionRefusedError, FileNotFoundError) as error:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(folder / name)
+        raise Gone(name) from error
+    except BlockingIOError as error:
+        raise Wedged(name) from error
+    except OSError as error:
+        if error.errno in NO_DESCRIPTOR:
+            raise NoDescriptor(error.errno, error.strerror) from error
+        raise
+
+
+def _connect(folder: Path, name: str, timeout: float | None) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     adopt(connection)
     try:
@@ -78,14 +102,6 @@ def connect(folder: Path, name: str, timeout: float | None) -> socket.socket:
             connection.connect(f"{place}/{name}")
         refuse_strangers(connection)
         connection.settimeout(timeout)
-    except (ConnectionRefusedError, FileNotFoundError) as error:
-        drop(connection)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(folder / name)
-        raise Gone(name) from error
-    except BlockingIOError as error:
-        drop(connection)
-        raise Wedged(name) from error
     except OSError:
         drop(connection)
         raise
@@ -115,6 +131,16 @@ def _credentials(connection: socket.socket) -> tuple[int, int, int]:
     found = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, user, group = _CREDENTIALS.unpack(found)
     return pid, user, group
+
+
+def unread(connection: socket.socket) -> int:
+    """Bytes the other side has not taken yet; 0 where the system does not say (unix(7), ``SIOCOUTQ``)."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    import termios
+
+    (count,) = struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, b"\0\0\0\0"))
+    return int(count)
 
 
 def sweep(folder: Path) -> None:

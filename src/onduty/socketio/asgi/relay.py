@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from onduty.socketio import wire
+from onduty.socketio import unix, wire
 from onduty.socketio.asgi.counter import Receive, Send
 from onduty.socketio.asgi.streams import Stream
 
@@ -15,10 +15,11 @@ _DISCONNECTS = ("http.disconnect", "websocket.disconnect")
 
 
 class Relay:
-    """``stream``: the owner has accepted the request on it, and has its first event."""
+    """``stream``: the owner has accepted the request on it, and has its first event; ``bring`` takes it the next."""
 
-    def __init__(self, stream: Stream, receive: Receive, send: Send) -> None:
+    def __init__(self, stream: Stream, bring: Send, receive: Receive, send: Send) -> None:
         self._stream = stream
+        self._bring = bring
         self._receive = receive
         self._send = send
         self._down: asyncio.Future[None] | None = None
@@ -67,7 +68,11 @@ class Relay:
             message = await self._receive()
             if self._is_complete:
                 return  # a server says "disconnect" when the response is out, too
-            await self._stream.send(wire.event(message))
+            try:
+                await self._bring(message)
+            except unix.Wedged:
+                self.cut()
+                raise
             if message["type"] in _DISCONNECTS:
                 self.client_is_gone = True
                 self.cut()

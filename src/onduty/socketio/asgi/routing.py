@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import os
 from typing import Any
@@ -31,7 +32,7 @@ from onduty.socketio.route import Route, Way, route_scope
 
 _A_MOMENT = 0.5
 _LONGEST_MIDWAY = 1.0
-_UNREACHABLE = (unix.Gone, unix.Wedged, PermissionError)
+_UNREACHABLE = (unix.Gone, unix.Wedged, unix.NoDescriptor, PermissionError)
 _RESTARTING = 1012
 """What a WebSocket is closed with (RFC 6455 7.4, registered with IANA): come back."""
 
@@ -132,7 +133,8 @@ class Router:
         except _UNREACHABLE:
             return False
         with self._upgrades.followed(receive, send) as (receive_and_note, send_and_note):
-            relay = Relay(stream, receive_and_note, send_and_note)
+            bring = functools.partial(self._streams.bring, where.owner, stream)
+            relay = Relay(stream, bring, receive_and_note, send_and_note)
             self._relays[relay] = scope, where
             try:
                 await relay.run(None if is_websocket else self._eio.ping_interval + self._eio.ping_timeout + 10)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from onduty.socketio import unix, wire
 from onduty.socketio.patience import PATIENCE_OF_A_LOOP
-from onduty.socketio.peers import COUNTER
 from onduty.socketio.pool import Pool
 
 _CHUNK = 64 * 1024
+_A_LOOK = 0.05
 
 
 class Stream:
@@ -36,10 +36,6 @@ class Stream:
             unix.drop(connection)
             raise
 
-    def owner(self) -> int:
-        """The pid of the process that was connected to."""
-        return unix.owner(self._connection)
-
     async def receive(self) -> tuple[bytes, bytes]:
         """The next head and its body. Cancelled, it loses nothing.
 
@@ -58,18 +54,27 @@ class Stream:
         self._writer.write(message)
         await self._writer.drain()
 
+    async def taken(self) -> None:
+        """Return when the other side has read all that was sent."""
+        while self._writer.transport.get_write_buffer_size() or unix.unread(self._connection):  # noqa: ASYNC110
+            await asyncio.sleep(_A_LOOK)  # no event tells of it
+
     def close(self) -> None:
         """What was sent still goes out. May be called again."""
         unix.disown(self._connection)
         self._writer.close()
 
+    def cut(self) -> None:
+        """Close it, with nobody there to take what was sent."""
+        unix.disown(self._connection)
+        self._writer.transport.abort()
+
 
 class Streams:
-    """The streams from this worker to the counters of the others."""
+    """The streams from this worker to the counters of the others. ``patience``: as of :class:`Pool`."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.pool: Pool[Stream] = Pool(PATIENCE_OF_A_LOOP)
+    def __init__(self, folder: Path, patience: float = PATIENCE_OF_A_LOOP) -> None:
+        self.pool: Pool[Stream] = Pool(folder, patience)
 
     async def reach(self, owner: str, request: bytes) -> Stream:
         """Bring ``request`` to ``owner``; the answer is a stream on which it has accepted it.
@@ -77,14 +82,13 @@ class Streams:
         Raises:
             Gone: the owner has ended.
             Wedged: the owner lives, and does not answer.
+            NoDescriptor: there is no stream to it, and none can be opened.
         """
-        stream = self.pool.take(owner) or await self._open(owner)
+        stream = await self._stream(owner)
         try:
-            await _during(self.pool.waits(owner, stream.owner()), self._accepted(stream, request))
-        except asyncio.TimeoutError as error:
-            stream.close()
-            self.pool.is_frozen(owner)
-            raise unix.Wedged(owner) from error
+            await self._while_it_lives(owner, stream, self._accepted(stream, request))
+        except unix.Wedged:
+            raise  # and cut
         except (ConnectionError, wire.NotOurs) as error:
             stream.close()
             self.pool.forget(owner)
@@ -95,8 +99,45 @@ class Streams:
         self.pool.is_awake(owner)
         return stream
 
-    async def _open(self, owner: str) -> Stream:
-        return await Stream.over(unix.connect(self._folder, COUNTER + owner, 0))
+    async def bring(self, owner: str, stream: Stream, event: MutableMapping[str, Any]) -> None:
+        """The next event, on a stream on which ``owner`` has accepted the request.
+
+        Raises:
+            Wedged: it has ceased to read a body. What comes over a WebSocket it may hold back for as long as it likes.
+        """
+        message = wire.event(event)
+        if event["type"] != "http.request":
+            await stream.send(message)
+            return
+        await self._while_it_lives(owner, stream, stream.send(message))
+        if not event.get("more_body"):
+            await self._while_it_lives(owner, stream, stream.taken())
+
+    async def _stream(self, owner: str) -> Stream:
+        """An idle one, or a new one. That there is no room for it, here or there, may pass, and is waited for."""
+        waits = self.pool.waits(owner)
+        while True:
+            idle = self.pool.take(owner)
+            if idle is not None:
+                return idle
+            try:
+                connection = self.pool.open(owner)
+            except (unix.Wedged, unix.NoDescriptor) as error:
+                wait = next(waits, None)
+                if wait is None:
+                    self.pool.gave_up(owner, error)
+                    raise
+                await asyncio.sleep(wait)
+            else:
+                return await Stream.over(connection)
+
+    async def _while_it_lives(self, owner: str, stream: Stream, coroutine: Coroutine[Any, Any, None]) -> None:
+        try:
+            await _during(self.pool.waits(owner), coroutine)
+        except asyncio.TimeoutError as error:
+            stream.cut()
+            self.pool.is_frozen(owner)
+            raise unix.Wedged(owner) from error
 
     async def _accepted(self, stream: Stream, request: bytes) -> None:
         await stream.send(request)
