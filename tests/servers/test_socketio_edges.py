@@ -169,6 +169,15 @@ def test_gevent_websocket_beside_several_workers_is_refused_with_the_remedy(tmp_
         assert "pip uninstall gevent-websocket" in server.output()
 
 
+def test_threading_loaded_before_gevent_patches_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    """Flask-SocketIO alone takes the first client, and answers nothing any more."""
+    found = SioSite(tmp_path, "gevent", "--preload", ASYNC_MODE="threading")
+    with found.server as server:
+        assert server.wait() != 0
+
+        assert 'say SocketIO(app, async_mode="gevent"), or leave out --preload' in server.output()
+
+
 @pytest.mark.parametrize(
     ("env", "sentence"),
     [

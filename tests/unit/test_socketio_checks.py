@@ -57,6 +57,7 @@ def test_what_works_is_let_pass_in_silence(here: Surroundings) -> None:
         (replace(GOOD, python_socketio="5.14.1"), 'pip install -U "python-socketio>=5.14.2"'),
         (replace(GOOD, async_mode="gevent", patched=True, gevent_websocket=True), "pip uninstall gevent-websocket"),
         (replace(GOOD, async_mode="gevent"), 'async_mode="threading"'),
+        (replace(GOOD, server="gunicorn gevent", patched=True, sleeps_for_all=True), "leave out --preload"),
         (replace(ASYNC, async_mode="aiohttp"), 'socketio.AsyncServer(async_mode="asgi")'),
         (replace(ASYNC, server="gunicorn gthread", has_loop=False), "gunicorn -k asgi"),
         (replace(ASYNC, server="", has_loop=False), "uvicorn_worker.UvicornWorker"),

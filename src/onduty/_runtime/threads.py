@@ -25,6 +25,15 @@ def is_patched() -> bool:
     return bool(monkey and monkey.is_module_patched("threading"))
 
 
+def stops_all_greenlets(sleep: object) -> bool:
+    """Whether somebody who keeps ``sleep`` got it before this process was patched."""
+    if not is_patched():
+        return False
+    from gevent.monkey import get_original
+
+    return sleep is get_original("time", "sleep")
+
+
 def spawn(name: str, target: Callable[..., Any], *args: Any) -> threading.Thread:
     """Start a daemon thread: it never holds up the end of its process, a graceful stop comes before that."""
     thread = threading.Thread(target=target, args=args, name=f"onduty-{name}", daemon=True)

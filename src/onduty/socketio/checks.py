@@ -15,7 +15,8 @@ class Surroundings:
 
     ``server``: the web server's name, as ``gunicorn gthread``. ``workers``: how many it was told to have, where it
     says. ``patched``: gevent has patched threads. ``gevent_websocket``: the package of that name was loaded by
-    engine.io, which prefers it to simple-websocket whenever it can. ``is_async``: it is an ``AsyncServer``;
+    engine.io, which prefers it to simple-websocket whenever it can. ``sleeps_for_all``: engine.io's own sleep stops the
+    whole worker. ``is_async``: it is an ``AsyncServer``;
     ``has_loop``: the web server runs the app on an asyncio loop we know.
     """
 
@@ -26,6 +27,7 @@ class Surroundings:
     patched: bool
     gevent_websocket: bool
     python_socketio: str
+    sleeps_for_all: bool = False
     is_async: bool = False
     has_loop: bool = False
 
@@ -51,6 +53,12 @@ def refusals(here: Surroundings) -> list[str]:
         found.append(
             f"SocketIO chose async_mode 'gevent', because gevent is installed, but {here.server} works with threads: "
             'say SocketIO(app, async_mode="threading"), or run gunicorn -k gevent'
+        )
+    if here.sleeps_for_all:
+        found.append(
+            "--preload has loaded SocketIO in async_mode 'threading' before gevent patched the process, and its first "
+            "client would stop the worker for 25 s at a time: "
+            'say SocketIO(app, async_mode="gevent"), or leave out --preload'
         )
     if here.is_async and here.async_mode != "asgi":
         found.append(

@@ -21,7 +21,7 @@ from onduty import events as ev
 from onduty._runtime import forks
 from onduty._runtime.engine import Engine
 from onduty._runtime.lifecycle import Lifecycle
-from onduty._runtime.threads import is_patched
+from onduty._runtime.threads import is_patched, stops_all_greenlets
 from onduty.clock import Clock
 from onduty.errors import ConfigError, OnDutyError
 from onduty.socketio import unix, wire
@@ -137,6 +137,7 @@ class SocketCrew:
             http2=self._life.http2,
             async_mode=server.async_mode,
             patched=is_patched(),
+            sleeps_for_all=stops_all_greenlets(getattr(server.eio, "_async", {}).get("sleep")),
             gevent_websocket=server.async_mode == "gevent" and sys.modules.get("geventwebsocket") is not None,
             python_socketio=version("python-socketio"),
             has_loop=self._life.loop() is not None,
