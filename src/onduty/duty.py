@@ -138,12 +138,24 @@ class OnDuty:
         self, *, name: str | None = ..., on: Where = ..., was: str | None = ...
     ) -> Callable[[Callable[Concatenate[Context, ...], Any]], Service]: ...
     def service(
-        self, function: Any = None, *, name: str | None = None, on: Where = "leader", was: str | None = None
+        self,
+        function: Any = None,
+        *,
+        name: str | None = None,
+        on: Where = "leader",
+        was: str | None = None,
+        **others: Any,
     ) -> Any:
         """A loop that is always running on exactly one worker; it must take ``ctx`` and end when ``ctx`` says so.
 
         ``was``: the name it had before, whose state it keeps.
         """
+
+        if others:
+            raise DeclarationError(
+                f"service({next(iter(others))}=): options of a service are name, on and was; it begins again by itself "
+                "whenever it has ended or failed"
+            )
 
         def declare(function: Callable[..., Any]) -> Service:
             service = Service(self._asking, function, name, checked({"on": on, "was": was}))
@@ -186,8 +198,7 @@ class OnDuty:
         """
         from onduty.schedules.interval import interval
 
-        if callable(delta):
-            raise DeclarationError(f"@duty.every needs to know how often: @duty.every(seconds=5) above {_named(delta)}")
+        _not_bare(delta, "every", "to know how often", "seconds=5")
         checked(options)  # first: a misspelt seconds= is among them
         schedule = interval(seconds, minutes, hours, delta, offset)
         late = _jitter(jitter, schedule.every_us)
@@ -197,6 +208,7 @@ class OnDuty:
         """By a cron line, in ``timezone`` or else in the app's setting of that name."""
         from onduty.schedules.cron import Cron
 
+        _not_bare(line, "cron", "a line", '"0 3 * * *"')
         Cron(line, timezone or "UTC")  # refused here, where it is written
         return self._task(lambda zone: Cron(line, timezone or zone), name, options)
 
@@ -204,15 +216,21 @@ class OnDuty:
         """At one instant."""
         from onduty.schedules.once import At
 
+        _not_bare(instant, "at", "an instant", "datetime(2030, 1, 1, tzinfo=timezone.utc)")
         schedule = At(instant)
         return self._task(lambda _: schedule, name, options)
 
-    def once(self, *, key: str | Callable[[], str], name: str | None = None, **options: Any) -> TaskDecorator:
+    @overload
+    def once(self, *, key: str, name: str | None = ..., **options: Any) -> TaskDecorator: ...
+    @overload
+    def once(self, *, key: Callable[[], str], name: str | None = ..., **options: Any) -> TaskDecorator: ...
+    def once(self, *bare: Any, key: Any = None, name: str | None = None, **options: Any) -> TaskDecorator:
         """Run at the start of a term until it has succeeded once under ``key``, and never again.
 
         A migration, or what is due once for each release: ``key`` may be a function, asked when a term begins. One that
         fails is tried again by the next leader; ``retries`` come before that.
         """
+        _not_bare(next(iter(bare), None), "once", "a key", 'key="v7"')
         if not callable(key) and (not isinstance(key, str) or not key):
             raise DeclarationError(f'once(key={key!r}): a key is text, such as "v7", or a function that answers it')
         return self._task(None, name, options, key)
@@ -319,8 +337,11 @@ class OnDuty:
         raise AppError(f"this OnDuty serves {len(engines)} apps; say which one: with app.app_context(): ...")
 
 
-def _named(function: object) -> str:
-    return str(getattr(function, "__qualname__", repr(function)))
+def _not_bare(given: object, kind: str, needs: str, example: str) -> None:
+    """``given`` is the first argument, or the function that stands below a decorator without brackets."""
+    if callable(given):
+        name = getattr(given, "__qualname__", repr(given))
+        raise DeclarationError(f"@duty.{kind} needs {needs}: @duty.{kind}({example}) above {name}")
 
 
 def _jitter(jitter: float | timedelta, every_us: int) -> float:

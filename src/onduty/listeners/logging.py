@@ -157,7 +157,8 @@ _SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
     ev.RunLost: (
         logging.WARNING,
         lambda e: (
-            f"{e.task}{_slot(e.slot)} was lost: its worker died, run {e.run_id}{'; it runs again' if e.again else ''}"
+            f"{e.task}{_slot(e.slot)} was lost: its worker ended before it, run {e.run_id}"
+            f"{'; it runs again' if e.again else ''}"
         ),
     ),
 }
