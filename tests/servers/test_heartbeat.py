@@ -58,6 +58,7 @@ def test_one_loop_starts_says_so_once_and_reaches_every_client(
         eventually(lambda: len(STARTED.findall(server.output())) == 2, 20)
         if worker_class != "sync":  # whose workers answer one poll at a time
             every_client_gets_heartbeats(port, tmp_path)
+            the_example_client_prints_them(port, tmp_path)
         assert STARTED.findall(server.output())[1] != first
         # gunicorn misses a SIGTERM that meets a worker in the middle of its start.
         eventually(lambda: server.output().count("worker ready") == 3, 20)
@@ -73,3 +74,9 @@ def every_client_gets_heartbeats(port: int, folder: Path) -> None:
         many.all(lambda one: one["events"].get("background_task_response", {}).get("count", 0) >= 5)
     finally:
         many.end()
+
+
+def the_example_client_prints_them(port: int, folder: Path) -> None:
+    command = [sys.executable, "client.py", f"http://127.0.0.1:{port}"]
+    with start(command, cwd=EXAMPLE, log=folder / "client") as client:
+        eventually(lambda: client.output().count("Background Task Result") >= 3, 20, what="it prints heartbeats")
