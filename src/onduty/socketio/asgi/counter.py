@@ -100,9 +100,8 @@ class Counter:
             # Engine.io takes a cancelled poll for an empty one, so being cancelled in it would not end this loop.
             while not self._over:
                 head, body = await stream.receive()
-                do, _ = wire.read_request(head)
-                if not wire.is_late(do):
-                    await self._answer(stream, do, body)
+                if not wire.is_late(head):
+                    await self._answer(stream, wire.read_request(head)[0], body)
         except unix.Gone:
             pass  # the caller has ended, or lets go of a line it does not need
         except (OSError, wire.NotOurs) as error:
