@@ -96,11 +96,12 @@ class Doing(NamedTuple):
 
 
 def doing(pid: int) -> Doing | None:
-    """What the process with that number does now; ``None`` when it can't be seen, as for want of a descriptor."""
-    try:
-        stat = _stat(pid)
-    except OSError:
-        return None
+    """What the process with that number does now; ``None`` when it can't be seen from here.
+
+    Raises:
+        OSError: It can't be looked at for now; there is no free descriptor, as a rule.
+    """
+    stat = _stat(pid)
     return Doing(stat.state in "Tt", stat.state == "R", stat.cpu_seconds) if stat else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import socket
 import threading
@@ -147,12 +148,12 @@ def test_who_was_found_frozen_and_is_not_seen_gets_less_until_it_answers(lines: 
     assert less < sum(lines.pool.waits(ALIVE)) == lines.pool.patience
 
 
-def test_without_a_free_descriptor_one_waits_all_the_same(tmp_path: Path) -> None:
-    """What the owner does can't be seen then."""
-    lines = Lines(tmp_path, patience=2)
+def test_without_a_free_descriptor_nobody_is_called_frozen(tmp_path: Path) -> None:
+    """What the owner does can't be seen then: in doubt it is busy, and has four times the patience here."""
+    lines = Lines(tmp_path, patience=0.5)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
 
-    with owner_that(sleeps(1, then=wire.response("200 OK", [], b"fine")), tmp_path):
+    with owner_that(sleeps(2, then=wire.response("200 OK", [], b"fine")), tmp_path):
         lines.pool.keep(OWNER, lines.line(OWNER))
         resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
         try:
@@ -196,6 +197,32 @@ def test_lines_to_the_dead_are_closed_when_one_to_the_living_is_opened(lines: Li
     lines.line(ALIVE).close()
 
     assert [line.connection.fileno() for line in idle] == [-1, -1, -1]
+
+
+def test_a_line_that_answers_when_its_owner_was_forgotten_is_not_kept(lines: Lines) -> None:
+    """Several wait on it when it leaves, and one of them hears first that its name has gone."""
+    line = lines.line(ALIVE)
+    lines.pool.forget(ALIVE)
+
+    lines.pool.keep(ALIVE, line)
+
+    assert line.connection.fileno() == -1
+
+
+def test_a_folder_that_cannot_be_looked_into_is_not_empty(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The new line may have taken the last descriptor; the others are still of use."""
+    idle = lines.line(ALIVE)
+    lines.pool.keep(ALIVE, idle)
+    monkeypatch.setattr("os.listdir", refuse)
+
+    lines.line(FROZEN[0]).close()
+
+    assert lines.pool.take(ALIVE) is idle
+    idle.close()
+
+
+def refuse(place: Path) -> list[str]:
+    raise OSError(errno.EMFILE, "Too many open files", str(place))
 
 
 def test_a_line_serves_again(lines: Lines) -> None:

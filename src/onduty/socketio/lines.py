@@ -137,7 +137,7 @@ class Lines:
 
         Raises: as :meth:`exchange`.
         """
-        waits = self.pool.waits(owner, timeout)
+        waits = self.pool.waits_for_room(owner, timeout)
         while True:
             idle = None if is_new else self.pool.take(owner)
             if idle is not None:

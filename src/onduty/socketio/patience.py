@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from onduty.process import Doing, doing
+from onduty.socketio.unix import UNKNOWN
 
 PATIENCE = 2.0
 """Seconds for an owner that does nothing, where waiting for it holds a thread of the server up; or that is stopped."""
@@ -24,13 +25,21 @@ _BUSY = 0.02
 """The share of a processor that makes it busy. What a worker does beside its requests takes a tenth of that."""
 
 
+def in_doubt_busy(owner: int) -> Doing | None:
+    """As :func:`doing`. Without a free descriptor nobody can be looked at, and that is not the owner's fault."""
+    try:
+        return doing(owner) if owner != UNKNOWN else None
+    except OSError:
+        return Doing(stopped=False, runs=True, cpu_seconds=0.0)
+
+
 def waits(
     patience: float,
     owner: int,
     *,
     suspected: bool = False,
     most: float = MOST_PATIENCE,
-    look: Callable[[int], Doing | None] = doing,
+    look: Callable[[int], Doing | None] = in_doubt_busy,
 ) -> Iterator[float]:
     """The waits, in seconds, to be made for the process ``owner`` one by one; their end means that it is frozen.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 import time
@@ -53,14 +54,19 @@ class Pool(Generic[L]):
         except unix.Gone:
             self.forget(owner)
             raise
-        self._pids[owner] = unix.owner(connection)
+        with self._lock:
+            self._pids[owner] = unix.owner(connection)
         self._short_until = 0.0
         self._forget_the_dead()
         return connection
 
     def _forget_the_dead(self) -> None:
         """Nobody may ever ask for one of them again, and workers that are recycled come and go for weeks."""
-        for owner in self._pids.keys() - tokens(unix.names(self._folder), COUNTER):
+        try:
+            living = tokens(os.listdir(self._folder), COUNTER)
+        except OSError:  # it is gone for now, or there is no descriptor to look into it
+            return
+        for owner in self._pids.keys() - living:
             self.forget(owner)
 
     def take(self, owner: str) -> L | None:
@@ -69,11 +75,13 @@ class Pool(Generic[L]):
             return idle.pop() if idle else None
 
     def keep(self, owner: str, line: L) -> None:
+        """``line`` may serve again; not if ``owner`` was forgotten while it answered on it, as one does that leaves."""
         with self._lock:
-            idle = self._idle.setdefault(owner, [])
-            if len(idle) < IDLE_LIMIT:
-                idle.append(line)
-                return
+            if owner in self._pids:
+                idle = self._idle.setdefault(owner, [])
+                if len(idle) < IDLE_LIMIT:
+                    idle.append(line)
+                    return
         line.close()
 
     def forget(self, owner: str) -> None:
@@ -94,7 +102,13 @@ class Pool(Generic[L]):
 
     def waits(self, owner: str, most: float = MOST_PATIENCE) -> Iterator[float]:
         """The waits to be made for ``owner``, of no more than ``most`` seconds in all."""
-        pid = self._pids.get(owner, unix.UNKNOWN)
+        return self._waits(owner, self._pids.get(owner, unix.UNKNOWN), most)
+
+    def waits_for_room(self, owner: str, most: float = MOST_PATIENCE) -> Iterator[float]:
+        """The waits to be made until a line to ``owner`` can be opened. What it does meanwhile is not looked at."""
+        return self._waits(owner, unix.UNKNOWN, most)
+
+    def _waits(self, owner: str, pid: int, most: float) -> Iterator[float]:
         return waits(self.patience, pid, suspected=self.is_suspected(owner), most=min(most, MOST_PATIENCE))
 
     def is_suspected(self, owner: str) -> bool:

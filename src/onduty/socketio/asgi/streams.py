@@ -115,7 +115,7 @@ class Streams:
 
     async def _stream(self, owner: str) -> Stream:
         """An idle one, or a new one. That there is no room for it, here or there, may pass, and is waited for."""
-        waits = self.pool.waits(owner)
+        waits = self.pool.waits_for_room(owner)
         while True:
             idle = self.pool.take(owner)
             if idle is not None:
