@@ -6,7 +6,7 @@ import contextlib
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from onduty.socketio import unix, wire
@@ -41,18 +41,22 @@ class Line:
         left = memoryview(data)
         for seconds in waits:
             self.connection.settimeout(seconds)
-            with contextlib.suppress(TimeoutError):
+            try:
                 while left:
                     left = left[self.connection.send(left) :]
-                return
+            except TimeoutError:
+                continue
+            return
         raise TimeoutError
 
     def next(self, waits: Iterable[float], size: int = CHUNK) -> bytes:
         """What comes next, up to ``size`` bytes. Raises ``TimeoutError`` when nothing came while they lasted."""
         for seconds in waits:
             self.connection.settimeout(seconds)
-            with contextlib.suppress(TimeoutError):
+            try:
                 return self.connection.recv(size)
+            except TimeoutError:
+                continue
         raise TimeoutError
 
     def feed(self, data: bytes) -> None:
@@ -137,7 +141,7 @@ class Lines:
 
         Raises: as :meth:`exchange`.
         """
-        waits = self.pool.waits_for_room(owner, timeout)
+        waits: Iterator[float] | None = None
         while True:
             idle = None if is_new else self.pool.take(owner)
             if idle is not None:
@@ -145,6 +149,7 @@ class Lines:
             try:
                 connection = self.pool.open(owner)
             except (unix.Wedged, unix.NoDescriptor) as error:
+                waits = waits or self.pool.waits_for_room(owner, timeout)
                 wait = next(waits, None)
                 if wait is None:
                     if timeout >= self.pool.patience:

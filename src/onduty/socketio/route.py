@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from onduty.socketio.ids import owner_of
@@ -23,8 +22,7 @@ class Way(Enum):
     """A WebSocket: its connection goes to the owner, or out of the server's thread pool if that is us."""
 
 
-@dataclass(frozen=True)
-class Route:
+class Route(NamedTuple):
     way: Way
     owner: str = ""
     sid: str | None = None

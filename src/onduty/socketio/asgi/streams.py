@@ -115,7 +115,7 @@ class Streams:
 
     async def _stream(self, owner: str) -> Stream:
         """An idle one, or a new one. That there is no room for it, here or there, may pass, and is waited for."""
-        waits = self.pool.waits_for_room(owner)
+        waits: Iterator[float] | None = None
         while True:
             idle = self.pool.take(owner)
             if idle is not None:
@@ -123,6 +123,7 @@ class Streams:
             try:
                 connection = self.pool.open(owner)
             except (unix.Wedged, unix.NoDescriptor) as error:
+                waits = waits or self.pool.waits_for_room(owner)
                 wait = next(waits, None)
                 if wait is None:
                     self.pool.gave_up(owner, error)
