@@ -125,9 +125,9 @@ class OnDuty:
         if socketio is None:
             self._events.subscribe(ev.TermBegan, _reminder(app, engine.settings.name, self._events))
             return engine
-        from onduty.socketio.wiring import SocketCrew
+        from onduty.socketio.crew import SocketCrew
 
-        return SocketCrew(engine, socketio, lifecycle, self._clock, installation.is_test)
+        return SocketCrew(app, engine, socketio, lifecycle, self._clock, installation.is_test)
 
     # Declaring
 

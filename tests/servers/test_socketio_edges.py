@@ -156,7 +156,31 @@ def test_who_brings_a_client_manager_keeps_it(tmp_path: Path) -> None:
 
         assert many.answers("echo", 1) == [1] * 8
         assert status["manager"] == "OwnManager"
+        assert found.server.output().count("emits go by the app's own OwnManager") == 2
         assert not [name for name in found.sockets() if name.startswith("bus.")]
+
+
+@pytest.mark.parametrize("twice", ["apps", "names", "duties", "without"])
+def test_one_socketio_may_be_given_twice(tmp_path: Path, twice: str) -> None:
+    """By a factory that is called twice, by two apps or duties; it works for the last app, as without us."""
+    kind = "gevent" if twice == "duties" else "gthread"
+    with site(tmp_path, kind, workers=2, TWICE=twice) as server, clients(server) as many:
+        many.open(8)
+        assert len(many.per_owner()) == 2
+        server.get("/emit")
+        many.received("tick", 1)
+
+        on_duty = 1 if twice == "apps" else 2  # one folder, or two
+        eventually(lambda: server.server.output().count("is on duty") == on_duty, 10)
+        told = [line for line in server.server.output().splitlines() if "WARNING" in line or "ERROR" in line]
+        if twice in ("apps", "names"):
+            (line,) = told
+            assert "one SocketIO was given to several apps" in line
+        else:
+            assert told == []
+        server.server.signal(signal.SIGTERM)
+        assert server.server.wait() == 0
+        assert server.sockets() == []
 
 
 def test_gevent_websocket_beside_several_workers_is_refused_with_the_remedy(tmp_path: Path) -> None:

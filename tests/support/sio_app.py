@@ -1,8 +1,9 @@
 """A Flask-SocketIO app for real gunicorn workers and real clients; each request says on which worker it was answered.
 
 ``ASYNC_MODE`` is Flask-SocketIO's; ``ORDER=late`` calls ``socketio.init_app`` after ``duty.init_app``; ``PLAIN`` leaves
-the duty without its ``socketio``; ``OWN_MANAGER`` brings a client manager. A file ``stream`` in ``PROBE_FOLDER`` makes
-the service emit as many numbers as it says.
+the duty without its ``socketio``; ``OWN_MANAGER`` brings a client manager. ``TWICE`` says what there are two of: *apps*
+of one factory, apps with *names* of their own, *duties* with this SocketIO, or a second one *without* it. A file
+``stream`` in ``PROBE_FOLDER`` makes the service emit as many numbers as it says.
 """
 
 from __future__ import annotations
@@ -31,7 +32,14 @@ socketio = SocketIO(
     cors_allowed_origins=["http://good.example"],
     max_http_buffer_size=10_000_000,
 )
+TWICE = os.environ.get("TWICE")
 duty = OnDuty() if os.environ.get("PLAIN") else OnDuty(socketio=socketio)
+if TWICE in ("apps", "names"):
+    earlier = Flask(__name__ if TWICE == "apps" else "earlier")
+    duty.init_app(earlier)
+    socketio.init_app(earlier)
+if TWICE in ("duties", "without"):
+    OnDuty(app, socketio=socketio if TWICE == "duties" else None, name="jobs")
 if os.environ.get("ORDER") == "late":
     duty.init_app(app)
     socketio.init_app(app)

@@ -9,13 +9,15 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import flask_socketio
 import pytest
 from flask import Flask
+from flask_socketio import SocketIO
 
-from onduty import OnDuty
+from onduty import ConfigError, OnDuty
 from onduty import events as ev
 from onduty._runtime.lifecycle import lifecycle
-from onduty.socketio.checks import Surroundings, refusals, warnings
+from onduty.socketio.checks import Surroundings, forsaken, refusals, warnings
 from onduty.socketio.reminder import forgotten
 
 GOOD = Surroundings(
@@ -118,6 +120,47 @@ def test_who_forgot_is_reminded_once_however_often_this_worker_goes_on_duty(
         duty._events.emit(ev.TermBegan(0, "forgetful", term))
 
     assert ["OnDuty(app, socketio=socketio)" in advice.text for advice in heard] == [True]
+
+
+def test_nobody_is_reminded_whose_socketio_another_duty_knows(tmp_path: Path) -> None:
+    """The other one may have been given what is inside of it, too."""
+    app = Flask("shared")
+    socketio = SocketIO(app)
+    assert forgotten(app.extensions, 4) is not None
+
+    OnDuty(app, socketio=socketio.server, dir=tmp_path)
+
+    assert forgotten(app.extensions, 4) is None
+    other = Flask("other")
+    SocketIO(other)
+    assert forgotten(other.extensions, 4) is not None
+
+
+def test_an_app_whose_socketio_went_to_another_app_is_told() -> None:
+    """The last one is not, nor an app that only has its work here."""
+    socketio = SocketIO()
+    first, last, neither = Flask("first"), Flask("last"), Flask("neither")
+    socketio.init_app(first)
+    assert forsaken(first, socketio) is None
+
+    socketio.init_app(last)
+
+    assert "here 'first', hear no emit" in str(forsaken(first, socketio))
+    assert [forsaken(app, socketio) for app in (last, neither, lambda: None)] == [None, None, None]
+    assert forsaken(first, socketio.server) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        (flask_socketio, r"is a module: give the object that SocketIO\(app\) has made"),
+        (SocketIO, "is no flask_socketio.SocketIO"),
+        ("socketio", "'socketio' is no flask_socketio.SocketIO"),
+    ],
+)
+def test_what_is_no_socketio_is_refused_where_it_is_given(tmp_path: Path, given: object, remedy: str) -> None:
+    with pytest.raises(ConfigError, match=remedy):
+        OnDuty(Flask("mistaken"), socketio=given, dir=tmp_path)
 
 
 def test_an_emitter_without_python_socketio_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

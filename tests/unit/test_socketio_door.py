@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import logging
 import os
 import queue
 import resource
@@ -416,4 +417,22 @@ def test_an_emitter_is_not_troubled_by_a_worker_that_ends_before_its_hello(
 
     assert emitter.dropped == 0
     assert os.listdir(folder) == []
+    emitter.close()
+
+
+def test_an_emitter_that_reaches_nobody_says_so_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """By the folder it looked in: perhaps it is the wrong one. Again after it has met a worker."""
+    emitter = Emitter(folder.parent)
+    with caplog.at_level(logging.WARNING, "onduty"):
+        emitter.emit("news", {})
+        emitter.emit("news", {})
+        listener = unix.listen(folder, f"bus.{ONE}")
+        emitter.emit("news", {})
+        assert [record.getMessage() for record in caplog.records] == [
+            f"an emit reaches nobody: no worker with Socket.IO is there, by the folder {folder}"
+        ]
+        unix.drop(listener)
+        (folder / f"bus.{ONE}").unlink()
+        emitter.emit("news", {})
+    assert len(caplog.records) == 2
     emitter.close()

@@ -12,6 +12,7 @@ once, in the order of its emitter. What concerns one client goes to that client'
 from __future__ import annotations
 
 import json
+import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
@@ -27,6 +28,8 @@ from onduty._runtime.crossing import Cross, here
 from onduty.socketio import unix, wire
 from onduty.socketio.mesh import Mesh, Seat
 from onduty.socketio.peers import BUS, addressee, tokens
+
+_log = logging.getLogger("onduty.socketio")
 
 _PATIENCE = 1.0
 """Seconds an emitter outside waits for a worker that does not read."""
@@ -88,7 +91,8 @@ class HasStatus(Protocol):
 class Emitter(PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
     """Emits to the clients of all workers from a process that is none. ``place``: the ``OnDuty``, or the app's folder.
 
-    It starts no thread and may be made and used at any time; without workers an emit reaches nobody and is no error.
+    It starts no thread and may be made and used at any time; where no worker is there an emit reaches nobody, which is
+    no error, and is logged once as a warning until one is met again.
     A worker that does not read for a second is left out, and the emit is counted in ``dropped``.
     """
 
@@ -98,6 +102,7 @@ class Emitter(PubSubManager):  # type: ignore[misc]  # python-socketio is untype
         super().__init__(write_only=True, json=json)
         self._folder = Path(place if isinstance(place, (str, Path)) else place.status()["folder"]) / FOLDER
         self._streams: dict[str, socket.socket] = {}
+        self._is_alone = False
         self.dropped = 0
 
     def close(self) -> None:
@@ -143,7 +148,13 @@ class Emitter(PubSubManager):  # type: ignore[misc]  # python-socketio is untype
                 unix.drop(stream)
                 continue
             self._streams[token] = stream
+        self._tell_if_alone(not self._streams)
         return list(self._streams)
+
+    def _tell_if_alone(self, is_alone: bool) -> None:
+        if is_alone and not self._is_alone:
+            _log.warning("an emit reaches nobody: no worker with Socket.IO is there, by the folder %s", self._folder)
+        self._is_alone = is_alone
 
 
 FOLDER = "socketio"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 OLDEST = (5, 14, 2)
 """python-socketio before this sends pickle between workers, or can't send binary."""
@@ -51,8 +52,8 @@ def refusals(here: Surroundings) -> list[str]:
         )
     if here.async_mode == "gevent" and here.server.startswith("gunicorn") and not here.patched and here.has_several:
         found.append(
-            f"SocketIO chose async_mode 'gevent', because gevent is installed, but {here.server} works with threads: "
-            'say SocketIO(app, async_mode="threading"), or run gunicorn -k gevent'
+            "SocketIO is in async_mode 'gevent', its own choice where gevent is installed, but "
+            f'{here.server} works with threads: say SocketIO(app, async_mode="threading"), or run gunicorn -k gevent'
         )
     if here.sleeps_for_all:
         found.append(
@@ -92,6 +93,18 @@ def warnings(here: Surroundings) -> list[str]:
             'say SocketIO(app, async_mode="threading") or "gevent"'
         )
     return found
+
+
+def forsaken(app: Any, socketio: Any) -> str | None:
+    """What to say of a Flask app whose SocketIO was given to another app after it: ``init_app`` makes a new server."""
+    last = getattr(getattr(socketio, "sockio_mw", None), "flask_app", app)
+    if last is app or getattr(app, "extensions", {}).get("socketio") is not socketio:
+        return None
+    return (
+        "one SocketIO was given to several apps and works for the last one only: clients of an earlier one, here "
+        f"{app.name!r}, hear no emit, and do not stay connected under several workers. If both are served, make a "
+        "SocketIO for each"
+    )
 
 
 def _version(text: str) -> tuple[int, ...]:

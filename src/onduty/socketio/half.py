@@ -6,6 +6,7 @@ decisions are the same for both.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from onduty.socketio.bus import OnMesh
 from onduty.socketio.ids import Ids
 from onduty.socketio.lines import Lines
 from onduty.socketio.mesh import Seat
+
+_log = logging.getLogger("onduty.socketio")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ class Half(ABC):
             bus.set_server(server)
             join()
             server.manager = bus
+        else:
+            kind = type(server.manager).__name__
+            _log.info("emits go by the app's own %s, and reach whom that reaches; sessions are seen to here", kind)
         # Python-socketio does this at the first client. A worker that has none would never hear an acknowledgement.
         if not getattr(server, "manager_initialized", True):
             server.manager_initialized = True

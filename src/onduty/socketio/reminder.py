@@ -1,4 +1,4 @@
-"""One line to those who use Flask-SocketIO under several workers and have not told their ``OnDuty`` of it.
+"""One line to those who use Flask-SocketIO under several workers and have told no ``OnDuty`` of it.
 
 The bus is never swapped unasked. The worker that goes on duty says it, so that it is said once and not by each.
 """
@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from onduty import events as ev
+
+given: list[Any] = []
+"""What any duty of this process has been told of."""
 
 
 class Reminder:
@@ -33,9 +36,11 @@ class Reminder:
 
 
 def forgotten(extensions: Mapping[str, Any], workers: int | None) -> str | None:
-    """What to say where Flask-SocketIO is used with several workers and the duty knows nothing of it."""
+    """What to say where Flask-SocketIO is used with several workers and no duty knows of it."""
     socketio = extensions.get("socketio")
     if socketio is None or workers is None or workers < 2:
+        return None
+    if any(one is socketio or one is getattr(socketio, "server", None) for one in given):
         return None
     options = getattr(socketio, "server_options", {})
     if options.get("client_manager") or options.get("message_queue"):
