@@ -162,7 +162,7 @@ def _bare(folder: Path, synchronous: str) -> None:
 
 
 def _rows(folder: Path, synchronous: str) -> None:
-    from onduty._runtime.engine import new_id
+    from onduty._runtime.orders import new_id
     from onduty.journal import Outcome, Request
     from onduty.journal.entries import Claim, Finish
     from onduty.journal.sqlite import SqliteJournal

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from onduty._runtime import orders
 from onduty._runtime.engine import Engine
 from onduty.clock import to_datetime
 from onduty.errors import DeclarationError
@@ -27,10 +28,10 @@ class Asking:
         self._engine = engine
 
     def trigger(self, task: Task[Any, Any], kwargs: str, key: str | None = None) -> Run:
-        return self.run(task.name, self._engine().trigger(task, kwargs, key), is_own=_is_own(task))
+        return self.run(task.name, orders.trigger(self._engine(), task, kwargs, key), is_own=_is_own(task))
 
     def cancel(self, declared: Declared) -> None:
-        self._engine().cancel(declared.name, is_own=_is_own(declared))
+        orders.cancel(self._engine(), declared.name, is_own=_is_own(declared))
 
     def set_paused(self, declared: Declared, paused: bool) -> None:
         engine = self._engine()
@@ -110,7 +111,7 @@ class Asking:
                 return Request(wanted, "trigger", task, engine.clock.now())
             return engine.journal.asked(wanted) if engine.journal else None
 
-        cancel = partial(engine.cancel, task, is_own=is_own)
+        cancel = partial(orders.cancel, engine, task, is_own=is_own)
         return Run(run_id, read, read_log, cancel, engine.clock, asked, in_time=engine.is_rehearsing)
 
 

@@ -6,7 +6,6 @@ Before *ready* there is no thread, no descriptor and no lock. In a forked child 
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,14 +23,13 @@ from onduty.election import Election
 from onduty.errors import (
     AlreadyStarted,
     ConfigError,
-    JournalBusy,
     JournalDamaged,
     NotOnDuty,
     StoreUnavailable,
 )
 from onduty.events import Events
 from onduty.folder import prepare, scope_folder, unusable
-from onduty.journal import Journal, Request
+from onduty.journal import Journal
 from onduty.process import ProcessId, this_process
 from onduty.registry import Registry
 from onduty.tasks import Declared
@@ -359,29 +357,6 @@ class Engine:
         except (PermissionError, NotADirectoryError) as error:
             raise unusable(f"the folder {self.folder} can't be entered", error) from error
 
-    def trigger(self, declared: Declared, kwargs: str, key: str | None) -> str:
-        """Ask for a run; durable when this returns. Answers its id, or that of the one that has the key already."""
-        if declared.chosen.on == "every_worker":
-            return self._own_work(declared.name).told.submit(declared, kwargs)
-        now = self._clock.now()
-        wanted = Request(new_id(now), "trigger", declared.name, now, kwargs, key)
-        run_id = self._request(wanted)
-        self.ring(f"run {run_id} of {declared.name}")
-        return run_id
-
-    def cancel(self, task: str, run_id: str | None = None, *, is_own: bool = False) -> None:
-        """Of all runs of ``task`` the one named, or all. ``is_own``: those of this worker's own work."""
-        if is_own:
-            told = self._own_work(task).told
-            if run_id is None:
-                told.cancel_all(task)
-            else:
-                told.cancel(run_id)
-            return
-        now = self._clock.now()
-        self._request(Request(new_id(now), "cancel", task, now, target=run_id))
-        self.ring(f"the cancellation of {task}")
-
     def ring(self, what: str) -> None:
         """Wake the worker on duty; where there is none, say that ``what`` waits for one."""
         from onduty._runtime.hub import ring
@@ -395,14 +370,8 @@ class Engine:
                 ev.Advice(self._clock.now(), self.settings.name, f"nobody is on duty: {what} waits until a worker is")
             )
 
-    def _request(self, wanted: Request) -> str:
-        journal = self.journal_to_write()
-        try:
-            return journal.request(wanted)
-        except JournalBusy:
-            return journal.request(wanted)
-
-    def _own_work(self, task: str) -> Scheduler:
+    def own_work(self, task: str) -> Scheduler:
+        """Of this worker, which has ``task`` for itself."""
         self._here()
         return self._own.of(task)
 
@@ -425,11 +394,6 @@ class Engine:
             "every_worker": own.snapshot() if own else {},
             **{name: look() for name, look in self.more.items()},
         }
-
-
-def new_id(now: int) -> str:
-    """One that nobody guesses. Those made together lie together in an index, and a batch of them touches few pages."""
-    return f"{now // 1000:x}-{secrets.token_hex(8)}"
 
 
 _left_behind: list[Any] = []

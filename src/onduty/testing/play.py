@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from onduty import events as ev
+from onduty._runtime import orders
 from onduty._runtime.engine import Engine
 from onduty._runtime.past import Past
 from onduty._runtime.policy import RESERVE
@@ -204,6 +205,6 @@ class Play:
     def _note(self, part: Part) -> None:
         execution, journal = part.execution, self._runners[part.runner]
         is_own = execution.declared.chosen.on == "every_worker"
-        cancel = partial(self._engine.cancel, execution.task_name, is_own=is_own)
+        cancel = partial(orders.cancel, self._engine, execution.task_name, is_own=is_own)
         asked = Request(execution.run_id, "trigger", execution.task_name, part.since, execution.kwargs)
         self._ran.append(Run(asked.id, journal.get, journal.log, cancel, self._engine.clock, lambda run_id: asked))
