@@ -52,9 +52,9 @@ class OnDuty:
 
     ``app``: a Flask app, or any WSGI or ASGI app together with ``name=``; without one, call :meth:`init_app` later.
     Settings are those of ``onduty.config.Settings``, as keywords; the environment and the app's config go before them.
-    ``socketio``: the app's ``flask_socketio.SocketIO``, ``socketio.Server``, ``AsyncServer`` or ``ASGIApp``; what is
-    emitted on any worker then reaches the clients of every worker, and clients stay connected whichever worker they
-    reach.
+    ``socketio``: the app's ``flask_socketio.SocketIO``, or python-socketio's ``Server``, ``AsyncServer``, ``WSGIApp``
+    or ``ASGIApp``; what is emitted on any worker then reaches the clients of every worker, and clients stay connected
+    whichever worker they reach.
 
     Declaring and installing start nothing. The work begins when this process serves, and never in a process that does
     not.
@@ -116,10 +116,16 @@ class OnDuty:
         servers.recognise(lifecycle)
 
     def _miss_an_app(self) -> None:
-        if not self._engines and (declared := ", ".join(one.name for one in self._registry)):
-            text = f"{declared}: declared on an OnDuty without an app, so nothing of it runs; call duty.init_app(app)"
+        if self._engines:
+            return
+        texts = []
+        if declared := ", ".join(one.name for one in self._registry):
+            texts.append(f"{declared}: declared on an OnDuty without an app, so nothing of it runs")
+        if self._socketio is not None:
+            texts.append("socketio= of an OnDuty without an app: clients do not stay connected under several workers")
+        for text in texts:
             sentences.make_visible()
-            self._events.emit(ev.Advice(self._clock.now(), "", text))
+            self._events.emit(ev.Advice(self._clock.now(), "", f"{text}; call duty.init_app(app)"))
 
     def _crew(self, app: Any, engine: Engine, socketio: Any, installation: Installation) -> Crew:
         if socketio is None:

@@ -13,6 +13,7 @@ import flask_socketio
 import pytest
 from flask import Flask
 from flask_socketio import SocketIO
+from socketio import Client, Server, WSGIApp
 
 from onduty import ConfigError, OnDuty
 from onduty import events as ev
@@ -145,7 +146,7 @@ def test_an_app_whose_socketio_went_to_another_app_is_told() -> None:
 
     socketio.init_app(last)
 
-    assert "here 'first', hear no emit" in str(forsaken(first, socketio))
+    assert "('first', of first) hear no emit" in str(forsaken(first, socketio))
     assert [forsaken(app, socketio) for app in (last, neither, lambda: None)] == [None, None, None]
     assert forsaken(first, socketio.server) is None
 
@@ -156,11 +157,18 @@ def test_an_app_whose_socketio_went_to_another_app_is_told() -> None:
         (flask_socketio, r"is a module: give the object that SocketIO\(app\) has made"),
         (SocketIO, "is no flask_socketio.SocketIO"),
         ("socketio", "'socketio' is no flask_socketio.SocketIO"),
+        (Client(), "socketio.client.Client object at .* is no flask_socketio.SocketIO"),
     ],
 )
 def test_what_is_no_socketio_is_refused_where_it_is_given(tmp_path: Path, given: object, remedy: str) -> None:
     with pytest.raises(ConfigError, match=remedy):
         OnDuty(Flask("mistaken"), socketio=given, dir=tmp_path)
+
+
+@pytest.mark.parametrize("given", [SocketIO(), Server(async_mode="threading"), WSGIApp(Server(async_mode="threading"))])
+def test_what_has_a_server_inside_may_be_given_as_it_is(tmp_path: Path, given: object) -> None:
+    """Also a SocketIO without an app yet."""
+    OnDuty(Flask("given"), socketio=given, dir=tmp_path)
 
 
 def test_an_emitter_without_python_socketio_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

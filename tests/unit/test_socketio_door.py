@@ -428,9 +428,8 @@ def test_an_emitter_that_reaches_nobody_says_so_once(folder: Path, caplog: pytes
         emitter.emit("news", {})
         listener = unix.listen(folder, f"bus.{ONE}")
         emitter.emit("news", {})
-        assert [record.getMessage() for record in caplog.records] == [
-            f"an emit reaches nobody: no worker with Socket.IO is there, by the folder {folder}"
-        ]
+        (record,) = caplog.records
+        assert f"an emit reaches nobody: no worker has its socket in {folder}; give the duty" in record.getMessage()
         unix.drop(listener)
         (folder / f"bus.{ONE}").unlink()
         emitter.emit("news", {})

@@ -89,11 +89,11 @@ class HasStatus(Protocol):
 
 
 class Emitter(PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
-    """Emits to the clients of all workers from a process that is none. ``place``: the ``OnDuty``, or the app's folder.
+    """Emits to the clients of all workers from a process that is none.
 
-    It starts no thread and may be made and used at any time; where no worker is there an emit reaches nobody, which is
-    no error, and is logged once as a warning until one is met again.
-    A worker that does not read for a second is left out, and the emit is counted in ``dropped``.
+    ``place``: the ``OnDuty``, or its ``status()["folder"]``. It starts no thread and may be made and used at any time.
+    Where no worker is there an emit reaches nobody, which is no error, and is logged once as a warning until one is met
+    again. A worker that does not read for a second is left out, and the emit is counted in ``dropped``.
     """
 
     name = "onduty"
@@ -153,7 +153,11 @@ class Emitter(PubSubManager):  # type: ignore[misc]  # python-socketio is untype
 
     def _tell_if_alone(self, is_alone: bool) -> None:
         if is_alone and not self._is_alone:
-            _log.warning("an emit reaches nobody: no worker with Socket.IO is there, by the folder %s", self._folder)
+            _log.warning(
+                "an emit reaches nobody: no worker has its socket in %s; "
+                "give the duty, or the folder that a worker names when it is ready",
+                self._folder,
+            )
         self._is_alone = is_alone
 
 

@@ -101,9 +101,9 @@ def forsaken(app: Any, socketio: Any) -> str | None:
     if last is app or getattr(app, "extensions", {}).get("socketio") is not socketio:
         return None
     return (
-        "one SocketIO was given to several apps and works for the last one only: clients of an earlier one, here "
-        f"{app.name!r}, hear no emit, and do not stay connected under several workers. If both are served, make a "
-        "SocketIO for each"
+        "one SocketIO was given to several apps, and works for the last one. If that alone is served, all is well; "
+        f"clients of an earlier one ({app.name!r}, of {app.import_name}) hear no emit, and do not stay connected under "
+        "several workers: make a SocketIO for each"
     )
 
 

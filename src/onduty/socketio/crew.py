@@ -32,14 +32,7 @@ class SocketCrew:
     def __init__(
         self, app: Any, engine: Engine, socketio: Any, life: Lifecycle, clock: Clock, is_test: Callable[[], bool]
     ) -> None:
-        if isinstance(socketio, ModuleType):
-            raise ConfigError(
-                f"socketio={socketio!r} is a module: give the object that SocketIO(app) has made, or AsyncServer()"
-            )
-        if not any(hasattr(socketio, name) for name in ("server", "eio", "engineio_server")):
-            raise ConfigError(
-                f"socketio={socketio!r} is no flask_socketio.SocketIO, and no socketio.Server, AsyncServer or ASGIApp"
-            )
+        _server_in(socketio)
         given.append(socketio)
         self._app = app
         self._engine = engine
@@ -83,7 +76,9 @@ class SocketCrew:
         return self._wiring.snapshot() if self._wiring is not None else {}
 
     def _wire(self) -> None:
-        server = self._find_server()
+        server = _server_in(self._socketio)
+        if server is None:
+            raise ConfigError("this SocketIO has no app: call socketio.init_app(app) before the server starts")
         forks.in_child(self._forget)
         advice = [forsaken(self._app, self._socketio)]
         wiring = _wirings.get(server)
@@ -96,15 +91,6 @@ class SocketCrew:
         # One line is enough for all workers, so it is left to the one that goes on duty first.
         self._advice = [text for text in advice if text]
         self._engine.events.subscribe(ev.TermBegan, self._advise)
-
-    def _find_server(self) -> Any:
-        for name in ("server", "engineio_server"):  # of a flask_socketio.SocketIO, of a socketio.ASGIApp
-            server = getattr(self._socketio, name, self._socketio)
-            if server is not self._socketio:
-                break
-        if server is None:
-            raise ConfigError("this SocketIO has no app: call socketio.init_app(app) before the server starts")
-        return server
 
     def _checked(self, server: Any) -> list[str]:
         from importlib.metadata import version
@@ -131,3 +117,22 @@ class SocketCrew:
         advice, self._advice = self._advice, []
         for text in advice:
             self._engine.events.emit(ev.Advice(self._clock.now(), event.app, text))
+
+
+_INSIDE = ("server", "engineio_app", "engineio_server")
+"""Where a ``flask_socketio.SocketIO``, a ``socketio.WSGIApp`` and an ``ASGIApp`` have their server."""
+
+
+def _server_in(socketio: Any) -> Any:
+    """The ``Server`` or ``AsyncServer`` that was given, or is inside; ``None``: a ``SocketIO`` without an app yet."""
+    if isinstance(socketio, ModuleType):
+        raise ConfigError(
+            f"socketio={socketio!r} is a module: give the object that SocketIO(app) has made, or AsyncServer()"
+        )
+    server = next((getattr(socketio, name) for name in _INSIDE if hasattr(socketio, name)), socketio)
+    if server is not None and not hasattr(getattr(server, "eio", None), "generate_id"):
+        raise ConfigError(
+            f"socketio={socketio!r} is no flask_socketio.SocketIO, "
+            "and no socketio.Server, AsyncServer, WSGIApp or ASGIApp"
+        )
+    return server
