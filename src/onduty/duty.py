@@ -372,7 +372,7 @@ def _reminder(app: Any, name: str, events: ev.Events) -> Callable[[ev.TermBegan]
     def made() -> Callable[[ev.TermBegan], None]:
         from onduty.socketio.reminder import Reminder  # here: hardly ever needed
 
-        return Reminder(app, name, lambda: lifecycle.workers, events.emit)
+        return Reminder(app, name, lifecycle, events.emit)
 
     def remind(event: ev.TermBegan) -> None:
         if "socketio" in getattr(app, "extensions", ()):

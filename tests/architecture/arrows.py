@@ -85,7 +85,7 @@ TABLE: dict[str, Row] = {
     ".socketio.route": row(".socketio.ids"),
     ".socketio.peers": row(".socketio.ids"),
     ".socketio.checks": row(),
-    ".socketio.reminder": row(*PLAIN_DATA, ".socketio.checks"),
+    ".socketio.reminder": row(*PLAIN_DATA, "._runtime.lifecycle"),
     ".socketio.*": row(*PLAIN_DATA, "._runtime.*", ".socketio.*"),
     ".socketio.bus": row(*PLAIN_DATA, "._runtime.*", ".socketio.*", "socketio"),
     ".socketio.threaded": row(*PLAIN_DATA, "._runtime.*", ".socketio.*", lazily=("socketio", "engineio")),

@@ -185,11 +185,31 @@ def test_a_crew_that_refuses_to_start_stops_the_server(life: Lifecycle) -> None:
 
 
 def test_a_late_crew_that_refuses_is_an_error_where_it_was_enlisted(life: Lifecycle) -> None:
-    """The caller of ``init_app`` hears of it."""
+    """The caller of ``init_app`` hears of it, and nobody else: this process serves, and its other work goes on."""
+    good, later = Sailor(), Sailor()
+    life.enlist(good)
     life.ready("serving")
 
     with pytest.raises(ConfigError):
         life.enlist(Sailor(ConfigError("an unusable folder")))
+
+    life.enlist(later)
+    life.stop("exit")
+    assert good.told == later.told == ["start", "leave", "stop"]
+
+
+def test_what_others_need_to_the_last_ends_after_all_of_them(life: Lifecycle) -> None:
+    """Once, whenever it was added."""
+    first, second = Sailor(), Sailor()
+    first.while_starting = lambda: life.add_last(lambda: second.told.append("last"))
+    life.enlist(first)
+    life.enlist(second)
+    life.ready("serving")
+
+    life.stop("exit")
+    life.stop("again")
+
+    assert second.told == ["start", "leave", "stop", "last"]
 
 
 def test_a_mistake_of_our_own_is_not_hidden(life: Lifecycle) -> None:

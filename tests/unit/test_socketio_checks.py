@@ -88,7 +88,7 @@ def test_what_works_otherwise_than_expected_is_said(here: Surroundings, remedy: 
 
 
 def test_a_forgotten_socketio_is_named_with_the_line_to_type() -> None:
-    assert "OnDuty(app, socketio=socketio)" in str(forgotten({"socketio": SimpleNamespace(server_options={})}, 4))
+    assert "OnDuty(app, socketio=socketio)" in str(forgotten({"socketio": SimpleNamespace(server_options={})}, 4, []))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_forgotten_socketio_is_named_with_the_line_to_type() -> None:
 )
 def test_nobody_is_reminded_who_needs_no_reminding(extensions: dict[str, Any], workers: int | None) -> None:
     """No Socket.IO, one worker, or a message queue of their own."""
-    assert forgotten(extensions, workers) is None
+    assert forgotten(extensions, workers, []) is None
 
 
 def test_who_forgot_is_reminded_once_however_often_this_worker_goes_on_duty(
@@ -123,18 +123,26 @@ def test_who_forgot_is_reminded_once_however_often_this_worker_goes_on_duty(
     assert ["OnDuty(app, socketio=socketio)" in advice.text for advice in heard] == [True]
 
 
-def test_nobody_is_reminded_whose_socketio_another_duty_knows(tmp_path: Path) -> None:
+def test_nobody_is_reminded_whose_socketio_another_duty_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other one may have been given what is inside of it, too."""
+    monkeypatch.setattr(lifecycle, "workers", 4)
     app = Flask("shared")
     socketio = SocketIO(app)
-    assert forgotten(app.extensions, 4) is not None
-
-    OnDuty(app, socketio=socketio.server, dir=tmp_path)
-
-    assert forgotten(app.extensions, 4) is None
+    heard: list[ev.Advice] = []
+    for given in (None, socketio.server):
+        duty = OnDuty(app, socketio=given, dir=tmp_path, name=f"with {given is not None}")
+        duty.on(ev.Advice)(heard.append)
+        if given is None:
+            reminded = duty
     other = Flask("other")
     SocketIO(other)
-    assert forgotten(other.extensions, 4) is not None
+    forgetful = OnDuty(other, dir=tmp_path)
+    forgetful.on(ev.Advice)(heard.append)
+
+    reminded._events.emit(ev.TermBegan(0, "with False", 1))
+    forgetful._events.emit(ev.TermBegan(0, "other", 1))
+
+    assert [one.app for one in heard] == ["other"]
 
 
 def test_an_app_whose_socketio_went_to_another_app_is_told() -> None:

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         """What lives through a worker's life: one engine per app."""
 
         def start(self) -> None:
-            """The process serves. May raise an ``OnDutyError``, which stops the server from starting."""
+            """The process serves. May raise an ``OnDutyError``, which stops the server from starting if it has not."""
 
         def leave(self) -> None:
             """Begin to stop; return at once. May be called inside a signal handler, and again."""
@@ -74,6 +74,7 @@ class Lifecycle:
         self._why = ""
         self._signs: list[Callable[[], str | None]] = []
         self._midway: list[Callable[[], bool]] = []
+        self._last: list[Callable[[], None]] = []
         self._started: list[Crew] = []
         self._starting: dict[object, int] = {}  # by start: the thread that it is under way in
         self.server = ""
@@ -99,11 +100,20 @@ class Lifecycle:
         return self._why
 
     def enlist(self, crew: Crew) -> None:
-        """Start ``crew`` when the process is ready, or now if it is."""
+        """Start ``crew`` when the process is ready, or now if it is; if it refuses, the others go on."""
         self._here()
         self._crew.append(crew)
         if self._state is State.READY:
-            self._start(crew)
+            try:
+                self._start(crew)
+            except OnDutyError:
+                self.discharge(crew)
+                raise
+
+    @property
+    def crew(self) -> list[Crew]:
+        """Who is enlisted, started or not."""
+        return list(self._crew)
 
     def discharge(self, crew: Crew) -> None:
         """Forget ``crew``; stopping it is the caller's business."""
@@ -117,10 +127,14 @@ class Lifecycle:
             return
         self._state, self._why = State.READY, evidence
         _log.debug("ready: %s", evidence)
-        for crew in list(self._crew):
-            if self.state is not State.READY:
-                return  # told to leave while the first ones started
-            self._start(crew)
+        try:
+            for crew in list(self._crew):
+                if self.state is not State.READY:
+                    return  # told to leave while the first ones started
+                self._start(crew)
+        except OnDutyError:
+            self._state, self._why = State.NEVER, "could not start"
+            raise
 
     def leaving(self, why: str) -> None:
         """The server is about to end this process. Safe in a signal handler; returns at once."""
@@ -145,6 +159,9 @@ class Lifecycle:
         started, self._started = self._started, []
         for crew in started:
             crew.stop()
+        last, self._last = self._last, []
+        for end in last:
+            end()
 
     def add_sign(self, sign: Callable[[], str | None]) -> None:
         """``sign()`` is asked about every 50 ms by a leader and answers why this process is leaving, or ``None``.
@@ -165,6 +182,10 @@ class Lifecycle:
     def add_midway(self, is_midway: Callable[[], bool]) -> None:
         """``is_midway()``: whether a connection of this process is in a short moment in which it must not be closed."""
         self._midway.append(is_midway)
+
+    def add_last(self, end: Callable[[], None]) -> None:
+        """``end()`` is called once all crew has stopped: for what the last work of any of them may need."""
+        self._last.append(end)
 
     def is_midway(self) -> bool:
         """Asked by a server that is about to close its connections; it need not wait for long."""
@@ -197,9 +218,6 @@ class Lifecycle:
             if self.state is State.LEAVING:
                 # A signal, or the crew's own look at the signs, came while it started, when nobody knew of it yet.
                 crew.leave()
-        except OnDutyError:
-            self._state, self._why = State.NEVER, "could not start"
-            raise
         finally:
             self._starting.pop(this, None)  # a child that was forked meanwhile has begun anew
 

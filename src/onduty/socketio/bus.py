@@ -137,10 +137,13 @@ class Emitter(PubSubManager):  # type: ignore[misc]  # python-socketio is untype
         there = tokens(names)
         for token in set(self._streams) - there:
             unix.drop(self._streams.pop(token))
-        for token in there - set(self._streams):
+        for token in sorted(there - set(self._streams)):
             try:
                 stream = unix.connect(self._folder, BUS + token, _PATIENCE)
-            except (unix.Gone, unix.Wedged):
+            except unix.Gone:
+                there.discard(token)
+                continue
+            except unix.Wedged:
                 continue
             try:
                 stream.sendall(wire.hello(None))
@@ -148,7 +151,7 @@ class Emitter(PubSubManager):  # type: ignore[misc]  # python-socketio is untype
                 unix.drop(stream)
                 continue
             self._streams[token] = stream
-        self._tell_if_alone(not self._streams)
+        self._tell_if_alone(not there)
         return list(self._streams)
 
     def _tell_if_alone(self, is_alone: bool) -> None:

@@ -1,7 +1,8 @@
 """One app's part in Socket.IO: crew of the lifecycle in place of the app's engine, which it starts and stops.
 
-Two apps, or two duties of one app, may have the same Socket.IO. In each process its server is wired once, in the folder
-of whoever is ready first, and until the last of them has stopped.
+Two apps, or two duties of one app, may have the same Socket.IO. In each process its server is wired once, by whoever is
+ready first, for all who have it, and until the work of all has stopped. Which of their folders it is wired in, and who
+tells what there is to tell, does not depend on their order, which may differ from worker to worker.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from onduty._runtime import forks
 from onduty._runtime.engine import Engine
 from onduty._runtime.lifecycle import Lifecycle
 from onduty._runtime.threads import is_patched, stops_all_greenlets
-from onduty.clock import Clock
-from onduty.errors import ConfigError, OnDutyError
+from onduty.clock import Clock, Wakeup
+from onduty.errors import ConfigError
 from onduty.socketio.checks import Surroundings, forsaken, refusals, warnings
-from onduty.socketio.reminder import given
 from onduty.socketio.wiring import Wiring
+
+_A_MOMENT = 0.01
 
 _wirings: dict[Any, Wiring] = {}
 """Of this process, by server."""
@@ -33,66 +35,59 @@ class SocketCrew:
         self, app: Any, engine: Engine, socketio: Any, life: Lifecycle, clock: Clock, is_test: Callable[[], bool]
     ) -> None:
         _server_in(socketio)
-        given.append(socketio)
-        self._app = app
-        self._engine = engine
-        self._socketio = socketio
+        self.app = app
+        self.engine = engine
+        self.socketio = socketio
+        self.is_test = is_test
         self._life = life
         self._clock = clock
-        self._is_test = is_test
         self._forget()
         engine.more["socketio"] = self.snapshot
 
     def _forget(self) -> None:
         self._wiring: Wiring | None = None
-        self._advice: list[str] = []
 
     def start(self) -> None:
-        if not self._is_test():
-            self._wire()
-        try:
-            self._engine.start()
-        except OnDutyError:
-            self._end()
-            raise
+        if not self.is_test():
+            forks.in_child(self._forget)
+            self._wiring = self._wired()
+        self.engine.start()
 
     def leave(self) -> None:
         if self._wiring is not None:
             self._wiring.leave()
-        self._engine.leave()
+        self.engine.leave()
 
     def stop(self) -> None:
-        # Runs may emit until they have ended.
-        self._engine.stop()
-        self._end()
-
-    def _end(self) -> None:
-        wiring, self._wiring = self._wiring, None
-        if wiring is not None:
-            wiring.part()
+        self.engine.stop()
 
     def snapshot(self) -> dict[str, Any]:
         """Plain data: this worker, and what the others answer within half a second."""
         return self._wiring.snapshot() if self._wiring is not None else {}
 
-    def _wire(self) -> None:
-        server = _server_in(self._socketio)
+    def _wired(self) -> Wiring:
+        server = _server_in(self.socketio)
         if server is None:
             raise ConfigError("this SocketIO has no app: call socketio.init_app(app) before the server starts")
-        forks.in_child(self._forget)
-        advice = [forsaken(self._app, self._socketio)]
-        wiring = _wirings.get(server)
-        if wiring is None:
-            advice += self._checked(server)
+        crew = [one for one in self._life.crew if isinstance(one, SocketCrew) and not one.is_test()]
+        sharers = [one for one in crew if _server_in(one.socketio) is server]
+        wiring = Wiring(min((one.engine for one in sharers), key=_place), server, self._life, self._clock)
+        # Two threads may each make an app in a worker that serves already.
+        while (first := _wirings.setdefault(server, wiring)) is not wiring:
+            if first.stands:
+                return first
+            Wakeup().wait(_A_MOMENT)
+        try:
+            advice = warnings(self._checked(server)) + [forsaken(one.app, one.socketio) for one in sharers]
             forks.in_child(_wirings.clear)
-            _wirings[server] = wiring = Wiring(self._engine, server, self._life, self._clock)
-        wiring.join()
-        self._wiring = wiring
-        # One line is enough for all workers, so it is left to the one that goes on duty first.
-        self._advice = [text for text in advice if text]
-        self._engine.events.subscribe(ev.TermBegan, self._advise)
+            wiring.begin()
+            self._leave_to_one([one.engine for one in sharers], [text for text in advice if text])
+        except BaseException:
+            del _wirings[server]
+            raise
+        return wiring
 
-    def _checked(self, server: Any) -> list[str]:
+    def _checked(self, server: Any) -> Surroundings:
         from importlib.metadata import version
 
         surroundings = Surroundings(
@@ -109,14 +104,22 @@ class SocketCrew:
         )
         for reason in refusals(surroundings):
             raise ConfigError(reason)
-        return warnings(surroundings)
+        return surroundings
 
-    def _advise(self, event: ev.TermBegan) -> None:
-        if event.app != self._engine.settings.name:
-            return
-        advice, self._advice = self._advice, []
-        for text in advice:
-            self._engine.events.emit(ev.Advice(self._clock.now(), event.app, text))
+    def _leave_to_one(self, engines: list[Engine], advice: list[str]) -> None:
+        """One line is enough for all workers and apps: the worker says it in which a certain one goes on duty first."""
+        teller = min((engine for engine in engines if engine.settings.lead), key=_place, default=None)
+
+        def advise(event: ev.TermBegan) -> None:
+            while teller and event.app == teller.settings.name and advice:
+                teller.events.emit(ev.Advice(self._clock.now(), event.app, advice.pop(0)))
+
+        if teller:
+            teller.events.subscribe(ev.TermBegan, advise)
+
+
+def _place(engine: Engine) -> str:
+    return str(engine.folder)
 
 
 _INSIDE = ("server", "engineio_app", "engineio_server")

@@ -5,24 +5,20 @@ The bus is never swapped unasked. The worker that goes on duty says it, so that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from onduty import events as ev
-
-given: list[Any] = []
-"""What any duty of this process has been told of."""
+from onduty._runtime.lifecycle import Lifecycle
 
 
 class Reminder:
-    """A listener. ``workers``: how many there are, asked when it matters."""
+    """A listener. Of ``life`` it asks how many workers there are, and what other duties know."""
 
-    def __init__(
-        self, app: Any, name: str, workers: Callable[[], int | None], emit: Callable[[ev.Event], None]
-    ) -> None:
+    def __init__(self, app: Any, name: str, life: Lifecycle, emit: Callable[[ev.Event], None]) -> None:
         self._app = app
         self._name = name
-        self._workers = workers
+        self._life = life
         self._emit = emit
         self._said = False
 
@@ -30,17 +26,18 @@ class Reminder:
         if self._said or event.app != self._name:
             return
         self._said = True
-        text = forgotten(getattr(self._app, "extensions", {}), self._workers())
+        known = [one.socketio for one in self._life.crew if hasattr(one, "socketio")]
+        text = forgotten(getattr(self._app, "extensions", {}), self._life.workers, known)
         if text:
             self._emit(ev.Advice(event.at, event.app, text))
 
 
-def forgotten(extensions: Mapping[str, Any], workers: int | None) -> str | None:
-    """What to say where Flask-SocketIO is used with several workers and no duty knows of it."""
+def forgotten(extensions: Mapping[str, Any], workers: int | None, known: Sequence[Any]) -> str | None:
+    """What to say where Flask-SocketIO is used with several workers and is not among those that are ``known``."""
     socketio = extensions.get("socketio")
     if socketio is None or workers is None or workers < 2:
         return None
-    if any(one is socketio or one is getattr(socketio, "server", None) for one in given):
+    if any(one is socketio or one is getattr(socketio, "server", None) for one in known):
         return None
     options = getattr(socketio, "server_options", {})
     if options.get("client_manager") or options.get("message_queue"):

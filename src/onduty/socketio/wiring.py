@@ -36,19 +36,27 @@ _ANSWER_WITHIN = 0.5
 
 
 class Wiring:
-    """One for each server and process: whoever makes one puts it to work, in the folder of ``engine``'s app."""
+    """One for each server and process, in the folder of ``engine``'s app. ``stands``: it is at work."""
+
+    _ids: Ids
+    _lines: Lines
+    _half: Half
 
     def __init__(self, engine: Engine, server: Any, life: Lifecycle, clock: Clock) -> None:
         self._name = engine.settings.name
         self._events = engine.events
+        self._folder = engine.folder / FOLDER
         self._server = server
+        self._life = life
         self._clock = clock
         self._told: dict[str, float] = {}
-        self._members = 0
         self._bus: OnMesh | None = None
-        self._folder = engine.folder / FOLDER
-        self._make_folder()
+        self.stands = False
 
+    def begin(self) -> None:
+        """Put it to work, until all crew of the lifecycle has stopped: the runs of any may emit until then."""
+        self._make_folder()
+        server, life = self._server, self._life
         self._ids = ids = Ids(server.eio.generate_id)
         server.eio.generate_id = ids.new
         waits_in_threads = not is_patched() and not server.is_asyncio_based()
@@ -57,6 +65,8 @@ class Wiring:
         place = Place(seat, server, ids, self._lines, self._about, life.look, life.add_midway)
         self._half = _half_for(place, life.loop())
         self._bus = self._half.bus
+        life.add_last(self._end)
+        self.stands = True
 
     def _make_folder(self) -> None:
         try:
@@ -67,20 +77,13 @@ class Wiring:
             if not passes(error):
                 raise
 
-    def join(self) -> None:
-        """One more counts on it."""
-        self._members += 1
-
     def leave(self) -> None:
         """Let nobody hold this worker up. Returns at once; may be called again."""
         self._half.leave()
 
-    def part(self) -> None:
-        """One less; with the last one it ends."""
-        self._members -= 1
-        if not self._members:
-            self._half.stop()
-            self._lines.pool.close()
+    def _end(self) -> None:
+        self._half.stop()
+        self._lines.pool.close()
 
     def _dropped(self, token: str, in_all: int) -> None:
         """Called by whoever emits: the first loss is told at once, then every ten seconds."""
