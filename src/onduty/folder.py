@@ -97,7 +97,7 @@ def _refuse_remote(folder: Path) -> None:
 
 
 def _refuse_read_only(folder: Path) -> None:
-    probe = folder / f".write-{os.getpid()}"
+    probe = folder / f".write-{os.urandom(6).hex()}"  # another thread, or container, may look at the same time
     try:
         descriptor = os.open(probe, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         os.close(descriptor)

@@ -34,6 +34,22 @@ def test_it_is_made_for_its_owner_only(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+def test_two_may_look_at_it_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads of one worker, or containers that share it and have the same pid in each."""
+    unlink, others = os.unlink, [tmp_path / "app"]
+
+    def unlink_later(path: Path) -> None:
+        if others:
+            prepare(others.pop())
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", unlink_later)
+
+    prepare(tmp_path / "app")
+
+    assert list((tmp_path / "app").iterdir()) == []
+
+
 def test_two_names_never_share_a_folder(tmp_path: Path) -> None:
     """Not even when they are spelt alike once cleaned."""
     names = ["app", "a/p", "a p", "a.p", "..", "", "x" * 100, "x" * 101, "Ünï"]
