@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -166,9 +166,13 @@ def test_one_socketio_may_be_given_twice(tmp_path: Path, twice: str) -> None:
     kind = "gevent" if twice == "duties" else "gthread"
     with site(tmp_path, kind, workers=2, TWICE=twice) as server, clients(server) as many:
         many.open(8)
-        assert len(many.per_owner()) == 2
-        server.get("/emit")
-        many.received("tick", 1)
+        workers, session = server.is_whole(), Session(server)
+        for worker in workers:
+            server.get("/emit", of=worker["pid"], event=worker["token"])
+            many.received(worker["token"], 1)
+        other = next(one for one in workers if one["token"] != session.owner)
+        with closing(server.connect(other["pid"])) as connection:
+            session.join(connection)
 
         on_duty = 1 if twice == "apps" else 2  # one folder, or two
         eventually(lambda: server.server.output().count("is on duty") == on_duty, 10)
