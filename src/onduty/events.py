@@ -259,7 +259,8 @@ class Events:
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody listens: on the hot path an event nobody wants is not even made."""
-        return bool(self._for(kind))
+        found = self._wanted.get(kind)
+        return bool(self._for(kind) if found is None else found)
 
     def emit(self, event: Event) -> None:
         for listener in self._for(type(event)):

@@ -106,7 +106,9 @@ class Desk:
     def run_once(self, lane: Lane) -> None:
         """The journal refuses it if it has succeeded before, or is in progress somewhere."""
         if lane.once_key is not None and not self._closed and not lane.paused:
-            self.request(self._execution(lane, None, triggered=True, key=lane.once_key, once=True))
+            run = self._execution(lane, None)
+            run.triggered, run.key, run.once = True, lane.once_key, True
+            self._admit(lane, run)
 
     def freed(self, lane: Lane) -> None:
         """Something in this lane has stopped counting as running: begin what waits, or leave it to the next leader."""
@@ -123,7 +125,8 @@ class Desk:
 
     def due(self, lane: Lane, slot: int, missed: Slots | None, early: float, *, catching_up: bool) -> None:
         """``missed``: the slots that this run stands for. ``early``: seconds from now before which it may not begin."""
-        run = self._execution(lane, slot, missed=missed)
+        run = self._execution(lane, slot)
+        run.missed = missed
         if early > 0:
             run.not_before_mono = self._clock.mono() + early
         self._admit(lane, run, catching_up=catching_up)
@@ -142,11 +145,13 @@ class Desk:
 
     def requested(self, name: str, kwargs: str, run_id: str | None = None, key: str | None = None) -> Execution:
         """A run to be handed to :meth:`request` later; may be called from any thread."""
-        return self._execution(self._lanes[name], None, run_id, kwargs, triggered=True, key=key)
+        run = self._execution(self._lanes[name], None, run_id, kwargs)
+        run.triggered, run.key = True, key
+        return run
 
     def decline(self, run: Execution) -> None:
         """Write down a run that was cancelled before it was begun."""
-        self._claim(run, "queue")
+        self._claim(self._lanes[run.lane], run, "queue")
         self._never_begin(run)
 
     def cancel(self, run_id: str) -> None:
@@ -244,14 +249,16 @@ class Desk:
                 self._finish(lane.waiting.popleft(), Outcome.SKIPPED, REPLACED)
         if verdict == "start":
             lane.running[run.run_id] = run
-            self._claim(run, "start")
+            self._claim(lane, run, "start")
         else:
             lane.waiting.append(run)
-            self._claim(run, "queue")
+            self._claim(lane, run, "queue")
 
-    def _claim(self, run: Execution, then: Literal["start", "queue"]) -> None:
-        at, key = max(self._clock.now(), run.slot or 0), self._lanes[run.lane].key
-        claim = Claim(run.run_id, run.task_name, run.slot, at, then == "start", run.kwargs, key, run.key, run.once)
+    def _claim(self, lane: Lane, run: Execution, then: Literal["start", "queue"]) -> None:
+        slot, at = run.slot, self._clock.now()
+        if slot is not None and slot > at:
+            at = slot
+        claim = Claim(run.run_id, lane.task, slot, at, then == "start", run.kwargs, lane.key, run.key, run.once)
         self.steps.append((claim, then, run))
 
     def _never_begin(self, run: Execution) -> None:
@@ -283,17 +290,10 @@ class Desk:
 
     def _again(self, lane: Lane, run: Execution | RunRecord, log: str | None) -> Execution:
         """The next attempt of a run, of this term or an earlier one. It goes on with the log of those before it."""
-        again = self._execution(
-            lane,
-            run.slot,
-            run.run_id,
-            run.kwargs,
-            run.missed if isinstance(run, Execution) else None,
-            triggered=run.slot is None,
-            attempt=run.attempt + 1,
-            key=run.key,
-            once=run.once,
-        )
+        again = self._execution(lane, run.slot, run.run_id, run.kwargs)
+        again.missed = run.missed if isinstance(run, Execution) else None
+        again.triggered, again.attempt = run.slot is None, run.attempt + 1
+        again.key, again.once = run.key, run.once
         again.take_over(log)
         return again
 
@@ -326,35 +326,22 @@ class Desk:
         return f"{term.number:x}-{number:x}" if term.fencing else f"{term.number:x}.{term.me.pid:x}-{number:x}"
 
     def _execution(
-        self,
-        lane: Lane,
-        slot: int | None,
-        run_id: str | None = None,
-        kwargs: str | None = None,
-        missed: Slots | None = None,
-        *,
-        triggered: bool = False,
-        attempt: int = 1,
-        key: str | None = None,
-        once: bool = False,
+        self, lane: Lane, slot: int | None, run_id: str | None = None, kwargs: str | None = None
     ) -> Execution:
-        return Execution(
+        run = Execution(
             lane.declared,
             run_id or self._new_id(),
             slot,
             self._term.fencing,
-            clock=self._clock,
-            box=lane.box,
-            keeper=self._keeper,
-            lane=lane.name,
-            zone=lane.schedule.zone if lane.schedule else None,
-            kwargs=lane.kwargs if kwargs is None else kwargs,
-            key=key,
-            once=once,
-            missed=missed,
-            triggered=triggered,
-            attempt=attempt,
+            lane.name,
+            lane.kwargs if kwargs is None else kwargs,
+            lane.box,
+            self._keeper,
+            self._clock,
         )
+        if lane.schedule is not None:
+            run.zone = lane.schedule.zone
+        return run
 
     def _tell_outcome(self, run: Execution, outcome: Outcome, retry_in: float | None) -> None:
         kind = _EVENTS[outcome]

@@ -65,7 +65,13 @@ class Execution:
     behind write nothing any more.
     """
 
-    # What most runs never change, so that making one costs little.
+    # What most runs never change, so that making one costs little; whoever makes it sets the first six.
+    zone: tzinfo | None = None
+    key: str | None = None
+    once = False
+    missed: Slots | None = None
+    triggered = False
+    attempt = 1
     stopping = False
     unwanted = False
     told = False
@@ -81,6 +87,7 @@ class Execution:
     trace: str | None = None
     result: str | None = None
     ended_at = 0
+    lines: deque[str] | None = None
     _scope: Scope | None = None
     _inhabitant: object = None
     _wakeup: Wakeup | None = None
@@ -92,34 +99,20 @@ class Execution:
         run_id: str,
         slot: int | None,
         term: int,
-        *,
-        clock: Clock,
+        lane: str,
+        kwargs: str,
         box: StateBox,
         keeper: Keeper,
-        lane: str | None = None,
-        zone: tzinfo | None = None,
-        kwargs: str = "{}",
-        key: str | None = None,
-        once: bool = False,
-        missed: Slots | None = None,
-        triggered: bool = False,
-        attempt: int = 1,
+        clock: Clock,
     ) -> None:
         self.declared = declared
         self.run_id = run_id
         self.slot = slot
         self.term = term
-        self.attempt = attempt
-        self.lane = lane or declared.name
+        self.lane = lane
         self.kwargs = kwargs
-        self.key = key
-        self.once = once
-        self.missed = missed
-        self.triggered = triggered
         self.box = box
         self.keeper = keeper
-        self.zone = zone
-        self.lines: deque[str] = deque(maxlen=LINES)
         self._clock = clock
         self._home = os.getpid()
 
@@ -162,7 +155,7 @@ class Execution:
     def _wake(self) -> None:
         if self._wakeup is not None:
             self._wakeup.set()
-        for alarm in list(self._alarms or ()):
+        for alarm in list(self._alarms) if self._alarms else ():
             # The loop it would wake is closed; then nobody sleeps there.
             with contextlib.suppress(RuntimeError):
                 alarm()
@@ -217,17 +210,17 @@ class Execution:
         self._note()
 
     def note_line(self, line: str) -> None:
-        self.lines.append(line)
+        self._kept_lines().append(line)
         self._note()
 
     def take_over(self, log: str | None) -> None:
         """Go on with the log of the attempts before."""
         if log is not None:
-            self.lines.extend(json.dumps(line, separators=(",", ":")) for line in json.loads(log))
+            self._kept_lines().extend(json.dumps(line, separators=(",", ":")) for line in json.loads(log))
 
     def log(self) -> str | None:
         """Its lines as a JSON list; ``None``: it has said nothing."""
-        lines = list(self.lines)
+        lines = list(self.lines or ())
         room = LOG_LIMIT
         for number, line in enumerate(reversed(lines)):
             room -= len(line) + 1
@@ -235,6 +228,12 @@ class Execution:
                 lines = lines[len(lines) - number :]
                 break
         return f"[{','.join(lines)}]" if lines else None
+
+    def _kept_lines(self) -> deque[str]:
+        lines: deque[str] | None = self.lines
+        if lines is None:
+            lines = vars(self).setdefault("lines", deque(maxlen=LINES))  # in one step: two threads may be first
+        return lines
 
     def _note(self) -> None:
         if not self.is_noted:

@@ -87,7 +87,7 @@ class Lane:
         self.runs = 0
         self.failures = 0
         self.in_a_row = 0
-        self.last_outcome: str | None = None
+        self.last_outcome: Outcome | None = None
 
     @property
     def task(self) -> str:
@@ -124,7 +124,7 @@ class Lane:
         self.runs += 1
         self.failures += failed
         self.in_a_row = self.in_a_row + 1 if failed else 0
-        self.last_outcome = outcome.value
+        self.last_outcome = outcome
 
     def snapshot(self, mono: float) -> dict[str, Any]:
         return {
@@ -144,7 +144,7 @@ class Lane:
             "lingering_elsewhere": len(self.foreign),
             "runs": self.runs,
             "failures": self.failures,
-            "last_outcome": self.last_outcome,
+            "last_outcome": self.last_outcome and self.last_outcome.value,
         }
 
 

@@ -33,6 +33,8 @@ MOST_THREADS = 200
 STALL = 0.1
 """Seconds without a finished run after which the pool grows beyond its eager size."""
 
+_NO_SCOPE = nullcontext()
+
 _TRACE_LIMIT = 16 * 1024
 _RESULT_LIMIT = 64 * 1024
 
@@ -53,10 +55,14 @@ class Runner:
         self._killed: list[int] = []
         self._given = 0
         self._taken_back = 0
+        self._taken_back_before = 0
         self._last_progress = clock.mono()
 
     def start(self, execution: Execution) -> None:
-        """Hand it to a thread and return. One that finds no thread, or no loop, has failed."""
+        """Hand it to a thread and return; say :meth:`grow` when all are handed over that come together.
+
+        One that finds no thread of its own, or no loop, has failed.
+        """
         execution.started_mono = max(self._clock.mono(), execution.not_before_mono)
         try:
             self._hand_over(execution)
@@ -71,32 +77,34 @@ class Runner:
         else:
             self._given += 1
             self._queue.put(execution)
-            self.grow()
 
     def finished(self, execution: Execution) -> None:
         """The scheduler has taken the outcome of a pooled run; its thread is free."""
         if not execution.declared.is_service and not execution.declared.call.is_async:
             self._taken_back += 1
-            self._last_progress = self._clock.mono()
 
     def grow(self) -> bool:
-        """Add a thread if all are taken; beyond the eager ones only when nothing has moved for a while.
+        """Add threads if all are taken; beyond the eager ones one, and only when nothing has moved for a while.
 
         Answers whether runs are waiting for a thread, so that the scheduler looks again soon.
         """
         while self._killed:
             self._threads -= self._killed.pop()
-        if self._given - self._taken_back <= self._threads:
+        wanted, mono = self._given - self._taken_back, self._clock.mono()
+        if self._taken_back != self._taken_back_before:
+            self._taken_back_before, self._last_progress = self._taken_back, mono
+        if wanted <= self._threads:
             return False
-        stalled = self._clock.mono() - self._last_progress > STALL
-        if self._threads < EAGER_THREADS or (stalled and self._threads < MOST_THREADS):
-            self._last_progress = self._clock.mono()
+        few = min(wanted, EAGER_THREADS)
+        more = few - self._threads if self._threads < few else int(mono - self._last_progress > STALL)
+        for _ in range(min(more, MOST_THREADS - self._threads)):
+            self._last_progress = mono
             try:
                 spawn(f"run-{self._threads + 1}", self._work)
                 self._threads += 1
             except RuntimeError:
-                pass  # the machine has no more of them now; asked again soon, or one of the others becomes free
-        return True
+                break  # the machine has no more of them now; asked again soon, or one of the others becomes free
+        return wanted > self._threads
 
     def stop(self) -> None:
         """Let idle threads end; busy ones end when their run does."""
@@ -131,7 +139,7 @@ class Runner:
         try:
             with self._scope_of(execution):
                 call = self._call(execution)
-                early = execution.not_before_mono - self._clock.mono()
+                early = self._early(execution)
                 if early > 0:
                     self._clock.wait(Wakeup(), early)
                     stay_behind(self._pid)
@@ -146,7 +154,7 @@ class Runner:
         try:
             with self._scope_of(execution):
                 call = self._call(execution)
-                early = execution.not_before_mono - self._clock.mono()
+                early = self._early(execution)
                 if early > 0:
                     import asyncio
 
@@ -156,6 +164,10 @@ class Runner:
             error = caught
         self._end(execution, value, error)
 
+    def _early(self, execution: Execution) -> float:
+        """Seconds until its instant; most have none."""
+        return execution.not_before_mono - self._clock.mono() if execution.not_before_mono else 0.0
+
     @staticmethod
     def _may_begin(execution: Execution) -> bool:
         """Not what was cancelled while it waited for a thread, or for its instant."""
@@ -163,19 +175,18 @@ class Runner:
         return not execution.unwanted
 
     def _scope_of(self, execution: Execution) -> AbstractContextManager[None]:
-        return execution.surrounded(self._make_scope()) if self._make_scope else nullcontext()
+        return execution.surrounded(self._make_scope()) if self._make_scope else _NO_SCOPE
 
     def _call(self, execution: Execution) -> Callable[[], Any]:
         """The user's call, ready to be made, in this context of variables."""
         declared, context = execution.declared.call, execution.context()
         current.set(context)
-        arguments = json.loads(execution.kwargs) if execution.kwargs != "{}" else {}
-        first = (context,) if declared.takes_context else ()
-        return partial(declared.function, *first, **arguments)
+        function = partial(declared.function, context) if declared.takes_context else declared.function
+        return partial(function, **json.loads(execution.kwargs)) if execution.kwargs != "{}" else function
 
     def _end(self, execution: Execution, value: Any, error: BaseException | None) -> None:
-        stay_behind(self._pid)
         if os.getpid() != self._pid:
+            stay_behind(self._pid)
             # The function forked, and its child has come back here instead of exiting. Nothing here belongs to it.
             os._exit(0 if error is None else 1)
         execution.outcome = judge(execution, error)

@@ -363,12 +363,16 @@ class Scheduler:
             self._asked_mono = None
 
     def _commit(self, steps: list[Step]) -> None:
-        for (_, then, run), ok in self._answer(lambda: self._books.write(steps)) or ():
-            if run is not None:
-                if not ok:
-                    self._refuse(run)
-                elif then == "start":
-                    self._start(run)
+        written = self._answer(lambda: self._books.write(steps)) or ()
+        try:
+            for (_, then, run), ok in written:
+                if run is not None:
+                    if not ok:
+                        self._refuse(run)
+                    elif then == "start":
+                        self._start(run)
+        finally:
+            self._runner.grow()
 
     def _refuse(self, run: Execution) -> None:
         self._desk.refused(run)

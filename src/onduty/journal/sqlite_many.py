@@ -13,7 +13,7 @@ from typing import Any
 from onduty.journal.entries import Begin, Claim, Entry, Finish
 from onduty.journal.sqlite_session import Mixed, Session
 
-SIZES = (64, 16)
+SIZES = (64, 16, 4)
 """Rows to a statement. What is left over goes one by one."""
 
 KNOWS_UPDATE_FROM = sqlite3.sqlite_version_info >= (3, 33)
@@ -54,7 +54,7 @@ def finish(session: Session, term: int, finishes: Sequence[Finish]) -> None:
     """All of them, which this process has claimed or begun in this very ``term``. Raises ``Mixed``."""
     rows = list[Any]()
     for one in finishes:
-        rows += (one.run_id, one.outcome.value, one.at, one.error, one.result)
+        rows += (one.run_id, one.outcome._value_, one.at, one.error, one.result)
     session.cursor.execute(_END[len(finishes)], (*rows, term))
     if session.cursor.rowcount != len(finishes):
         raise Mixed
