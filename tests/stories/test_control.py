@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from onduty import Context, OnDutyError, Outcome
+from onduty._runtime.asked import MOST_AT_ONCE
 from onduty._runtime.lanes import TAKEN_AHEAD
 from onduty._runtime.runner import EAGER_THREADS
 from onduty.clock import SECOND
 from onduty.events import Advice, TaskPaused, TaskResumed
 from onduty.journal import Dynamic, Request
-from onduty.journal.entries import Again, Claim, Finish
+from onduty.journal.entries import Again, Claim, Entry, Finish
 from support.stage import Stage, tick
 from support.waiting import eventually
 
@@ -88,6 +90,38 @@ def test_a_long_queue_waits_in_the_journal(stage: Stage) -> None:
 
     assert seen == list(range(300))
     assert counted() == 0
+
+
+def test_what_ends_while_the_queue_is_read_makes_room_in_the_same_turn(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each turn is a transaction, so the fuller it is the less a run costs."""
+    go, claimed = threading.Event(), list[int]()
+    read, write = stage.journal.requests, stage.journal.write
+
+    @stage.duty.task(concurrency=300)
+    def export() -> None:
+        go.wait(20)
+
+    ids = [trigger(stage, "export") for _ in range(2 * MOST_AT_ONCE)]
+
+    def read_slowly(*which: Any) -> list[Request]:
+        if claimed:
+            go.set()
+            eventually(lambda: len(stage.schedulers[-1]._inbox) == MOST_AT_ONCE or len(claimed) > 1)
+        return read(*which)
+
+    def write_and_count(term: int, entries: Sequence[Entry]) -> list[bool]:
+        if claims := sum(isinstance(entry, Claim) for entry in entries):
+            claimed.append(claims)
+        return write(term, entries)
+
+    monkeypatch.setattr(stage.journal, "requests", read_slowly)
+    monkeypatch.setattr(stage.journal, "write", write_and_count)
+    stage.begin()
+    eventually(lambda: ended(stage, ids[-1]))
+
+    assert claimed == [MOST_AT_ONCE, MOST_AT_ONCE]
 
 
 def test_no_task_s_queue_starves_another_s(stage: Stage) -> None:

@@ -22,6 +22,7 @@ COUNT_EVERY = 1.0
 
 
 Cancel = tuple[Request, list[Request]]
+Found = dict[str, list[Request]]
 
 
 class Asked:
@@ -95,14 +96,26 @@ class Asked:
             self._desk.write(Answered(cancel.id))
         return bool(cancels)
 
-    def take(self) -> bool:
+    def read(self) -> Found:
+        """The oldest of each task that has room, as many as it may have room for in a moment. Hand them to :meth:`take`
+        before anything else is read.
+        """
+        found, spare = Found(), MOST_AT_ONCE
+        for task in [task for task in self._left if task not in self._cancelled]:
+            lane = self._lanes[task]
+            if lane.room and spare:
+                most = min(lane.room_when_idle, spare) + len(self._refused)
+                found[task] = self._journal.requests(self._names.get(task, [task]), most, "trigger")
+                spare -= min(len(found[task]), lane.room, spare)
+        return found
+
+    def take(self, read: Found) -> bool:
         """Hand the desk as many as there is room for. ``True``: there would be room for more."""
         spare = MOST_AT_ONCE
-        for task in [task for task in self._left if task not in self._cancelled]:
+        for task, found in read.items():
             wanted = min(self._lanes[task].room, spare)
             if not wanted:
                 continue
-            found = self._journal.requests(self._names.get(task, [task]), wanted + len(self._refused), "trigger")
             taken = [one for one in found if one.id not in self._refused][:wanted]
             for one in taken:
                 self._desk.request(self._desk.requested(task, one.kwargs, one.id, one.key))

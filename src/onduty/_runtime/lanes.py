@@ -120,6 +120,12 @@ class Lane:
             return ALL
         return 0 if self.waiting else max(options.concurrency - self.in_progress, 0) + TAKEN_AHEAD
 
+    @property
+    def room_when_idle(self) -> int:
+        """The same, when all that is in progress has ended."""
+        options = self.declared.chosen
+        return ALL if options.overlap == "cancel" else options.concurrency + TAKEN_AHEAD
+
     def count(self, outcome: Outcome, *, failed: bool) -> None:
         self.runs += 1
         self.failures += failed

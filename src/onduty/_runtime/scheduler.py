@@ -277,15 +277,7 @@ class Scheduler:
             desk.close()
         elif not opens:
             self._look()  # before all else: what is cancelled does not begin
-        lanes: dict[str, None] = {}  # in the order in which something ended there
-        while self._inbox:
-            run = self._inbox.popleft()
-            self._runner.finished(run)
-            desk.finished(run)
-            lanes[run.lane] = None
-        for name in lanes:
-            if self._lanes[name].waiting:
-                desk.freed(self._lanes[name])
+        self._take_back()
         self._write_notes()
         if self._closing is not None:
             self._halt_all(self._closing)
@@ -296,6 +288,17 @@ class Scheduler:
         if self._controls.asked.has_room and not self._books.is_on_account:
             self._ask_journal(self._take)
         self._planner.decide_due()
+
+    def _take_back(self) -> None:
+        lanes: dict[str, None] = {}  # in the order in which something ended there
+        while self._inbox:
+            run = self._inbox.popleft()
+            self._runner.finished(run)
+            self._desk.finished(run)
+            lanes[run.lane] = None
+        for name in lanes:
+            if self._lanes[name].waiting:
+                self._desk.freed(self._lanes[name])
 
     def _say_who_holds_up(self) -> None:
         """Once: nobody else knows what a worker that leaves is waiting for."""
@@ -338,7 +341,10 @@ class Scheduler:
             self._ask_journal(self._takeover.watch)
 
     def _take(self) -> None:
-        if self._controls.asked.take():
+        asked = self._controls.asked
+        found = asked.read()
+        self._take_back()  # while the journal was read, others had the interpreter: what has ended makes room for more
+        if asked.take(found):
             self.ring()
 
     def _look_again(self) -> None:
