@@ -10,15 +10,17 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from onduty import events as ev
 from onduty._runtime.books import Books
+from onduty._runtime.closing import Closing
 from onduty._runtime.controls import Controls
 from onduty._runtime.desk import Desk, Step
 from onduty._runtime.execution import Execution
 from onduty._runtime.lanes import Lane
 from onduty._runtime.planner import Planner
+from onduty._runtime.questions import Questions
 from onduty._runtime.recovery import Recovery
 from onduty._runtime.runner import TIMED_OUT, Runner
 from onduty._runtime.takeover import LOOK_AGAIN, Takeover
@@ -33,8 +35,6 @@ from onduty.journal import Dynamic, Journal, Outcome
 from onduty.journal.entries import Again, Finish
 from onduty.process import ProcessId, is_alive
 
-T = TypeVar("T")
-
 LONGEST_WAIT = 1.0
 LOOK_FOR_REQUESTS = 1.0
 """Seconds between two looks for what others ask for, if nobody rings."""
@@ -42,19 +42,12 @@ LOOK_FOR_REQUESTS = 1.0
 NOTE_EVERY = 1.0
 """Seconds between two writings of what runs in progress have to say."""
 
-LONGEST_ANSWER = 60.0
-"""Seconds for which the loop may wait for an answer of the journal, such as behind another process's transaction, and
-still counts as turning; a disk that takes longer is nothing else than a frozen leader."""
-
 A_BREATH = 0.0005
 """Seconds for the runs, at most, between two turns of which one follows the other at once.
 
 Each turn lets go of the interpreter for some microseconds, in a system call. That restarts the 5 ms after which a
 waiting thread may demand it, and is too short for it to wake up: thousands of runs were seen to wait for 0.1 s.
 """
-
-A_WHILE = 1.0
-"""Seconds after which a worker that leaves says what it is waiting for."""
 
 NEVER_BEGUN = "its term ended before it began"
 
@@ -93,14 +86,13 @@ class Scheduler:
         recovery = Recovery(term, self._lanes, clock.mono(), is_alive)
         self._takeover = Takeover(term, self._lanes, self._desk, self._planner, self._controls, recovery, clock, events)
         self.told = Told(self._desk, self._wake.set)
-        self._upkeep = Upkeep(term, self._desk.alarms, self._planner.agenda, self._books, clock, self._ask_journal)
+        self._questions = Questions(self._books, clock)
+        self._upkeep = Upkeep(term, self._desk.alarms, self._planner.agenda, self._books, clock, self._questions.ask)
+        self._closing = Closing(term.app, clock, events)
         self._is_open = False
         self._is_rung = False
-        self._asked_mono: float | None = None
         self._look_mono = 0.0
         self._note_mono = 0.0
-        self._closing: str | None = None
-        self._give_up_mono = self._complain_mono = 0.0
         self.beat = 0
         self.term_lost = False
         self.damage: JournalDamaged | None = None
@@ -118,10 +110,7 @@ class Scheduler:
 
         Returns at once; the first call counts.
         """
-        if self._closing is None:
-            mono = self._clock.mono()
-            self._give_up_mono, self._complain_mono = mono + grace, mono + A_WHILE
-            self._closing = why
+        if self._closing.begin(why, grace):
             self._wake.set()
 
     def ring(self) -> None:
@@ -143,9 +132,7 @@ class Scheduler:
     @property
     def pulse(self) -> int:
         """What a standby watches: another number after each turn, and each second while the journal is to answer."""
-        asked = self._asked_mono
-        waited = 0.0 if asked is None else self._clock.mono() - asked
-        return self.beat + int(min(waited, LONGEST_ANSWER))
+        return self.beat + int(self._questions.seconds_waited)
 
     def snapshot(self) -> dict[str, Any]:
         mono = self._clock.mono()
@@ -226,7 +213,7 @@ class Scheduler:
         """
         opens = not self._is_open
         if opens:
-            self._is_open = self._closing is None and self._open()
+            self._is_open = self._closing.why is None and self._open()
         if self._is_open and not self._books.unwritten:
             self._decide(opens=opens)
         steps = self._desk.take_steps()
@@ -250,7 +237,7 @@ class Scheduler:
                     steps.append((Finish(run.run_id, Outcome.STOPPED, self._clock.now(), NEVER_BEGUN), "note", None))
         self._desk.take_steps()
         self._books.unwritten = [step for step in steps if isinstance(step[0], (Finish, Again))]
-        self._halt_all(self._closing or self.fault or "the term was lost")
+        self._halt_all(self._closing.why or self.fault or "the term was lost")
         self._runner.stop()
         self.is_over = True
         self.when_over()
@@ -258,8 +245,8 @@ class Scheduler:
     def _open(self) -> bool:
         """What a term begins with; ``False``: the journal does not answer, ask again."""
         try:
-            self._answer(self._books.reconnect)
-            if self._answer(self._takeover.begin):
+            self._questions.answer(self._books.reconnect)
+            if self._questions.answer(self._takeover.begin):
                 self.ring()
         except JournalDamaged:
             raise
@@ -273,20 +260,20 @@ class Scheduler:
 
     def _decide(self, *, opens: bool = False) -> None:
         desk = self._desk
-        if self._closing is not None:
+        if self._closing.why is not None:
             desk.close()
         elif not opens:
             self._look()  # before all else: what is cancelled does not begin
         self._take_back()
         self._write_notes()
-        if self._closing is not None:
-            self._halt_all(self._closing)
-            self._say_who_holds_up()
+        if self._closing.why is not None:
+            self._halt_all(self._closing.why)
+            self._closing.say_who_holds_up(self.lingering)
             return
         desk.alarms.ring()
         self.told.do()
         if self._controls.asked.has_room and not self._books.is_on_account:
-            self._ask_journal(self._take)
+            self._questions.ask(self._take)
         self._planner.decide_due()
 
     def _take_back(self) -> None:
@@ -300,20 +287,8 @@ class Scheduler:
             if self._lanes[name].waiting:
                 self._desk.freed(self._lanes[name])
 
-    def _say_who_holds_up(self) -> None:
-        """Once: nobody else knows what a worker that leaves is waiting for."""
-        mono = self._clock.mono()
-        names = sorted({run.task_name for run in self.lingering})
-        if names and mono >= self._complain_mono:
-            self._complain_mono = self._give_up_mono
-            text = (
-                f"{', '.join(names)} was told to end, and is given {self._give_up_mono - mono:.0f} s more; what ends at"
-                " once asks ctx.stopping, or pauses by ctx.sleep()"
-            )
-            self._events.emit(ev.Advice(self._clock.now(), self._term.app, text))
-
     def _write_notes(self) -> None:
-        if not self._noted or (self._clock.mono() < self._note_mono and self._closing is None):
+        if not self._noted or (self._clock.mono() < self._note_mono and self._closing.why is None):
             return
         self._note_mono = self._clock.mono() + NOTE_EVERY
         for _ in range(len(self._noted)):
@@ -335,10 +310,10 @@ class Scheduler:
                 self.ring()
 
         lanes = len(self._lanes)
-        self._ask_journal(look)
+        self._questions.ask(look)
         if len(self._lanes) != lanes and self._takeover.is_watching:
             # What lingers of a schedule that was dropped, and is there again, counts there from now on.
-            self._ask_journal(self._takeover.watch)
+            self._questions.ask(self._takeover.watch)
 
     def _take(self) -> None:
         asked = self._controls.asked
@@ -348,28 +323,12 @@ class Scheduler:
             self.ring()
 
     def _look_again(self) -> None:
-        self._ask_journal(self._takeover.watch)
+        self._questions.ask(self._takeover.watch)
         if self._books.is_held or self._takeover.is_watching:
             self._desk.alarms.set(LOOK_AGAIN, self._look_again)
 
-    def _ask_journal(self, question: Callable[[], None]) -> None:
-        """Something that can wait: a journal that does not answer is told of, and asked again another time."""
-        try:
-            self._answer(question)
-        except JournalDamaged:
-            raise
-        except StoreUnavailable as error:
-            self._books.fails(error)
-
-    def _answer(self, question: Callable[[], T]) -> T:
-        self._asked_mono = self._clock.mono()
-        try:
-            return question()
-        finally:
-            self._asked_mono = None
-
     def _commit(self, steps: list[Step]) -> None:
-        written = self._answer(lambda: self._books.write(steps)) or ()
+        written = self._questions.answer(lambda: self._books.write(steps)) or ()
         try:
             for (_, then, run), ok in written:
                 if run is not None:
@@ -383,14 +342,14 @@ class Scheduler:
     def _refuse(self, run: Execution) -> None:
         self._desk.refused(run)
         if run.triggered and not run.once:
-            self._ask_journal(lambda: self._controls.asked.refused(run))
+            self._questions.ask(lambda: self._controls.asked.refused(run))
 
     def _start(self, run: Execution) -> None:
         timeout = run.declared.chosen.timeout
         if timeout is not None:
             self._desk.alarms.set(timeout, lambda: self._time_out(run, timeout))
-        if self._closing is not None:
-            run.halt(self._closing)
+        if self._closing.why is not None:
+            run.halt(self._closing.why)
         self._runner.start(run)
         self._tell(ev.RunStarted, run)
 
@@ -402,25 +361,25 @@ class Scheduler:
 
     def until_next(self, longest: float = LONGEST_WAIT) -> float:
         """Seconds, at most ``longest``, until there is something to decide that nobody rings for."""
-        if self._closing is not None:
-            longest = min(longest, max(self._give_up_mono - self._clock.mono(), 0.0))
+        if self._closing.why is not None:
+            longest = min(longest, self._closing.seconds_left)
         if self._books.unwritten or not self._is_open:
             return min(longest, LONGEST_WAIT)
         if self._runner.grow():
             longest = min(longest, 0.1)
         if self._noted:
             longest = min(longest, max(self._note_mono - self._clock.mono(), 0.0))
-        if self._closing is None:
+        if self._closing.why is None:
             if self._is_rung and not self._books.is_on_account:
                 return 0.0  # there was more to take than one turn takes
             longest = self._desk.alarms.until_next(self._planner.until_next(longest))
         return max(longest, 0.0)
 
     def _is_done(self) -> bool:
-        if self._closing is None:
+        if self._closing.why is None:
             return False
         idle = not self._inbox and not self._books.unwritten and not self.lingering
-        return idle or self._clock.mono() >= self._give_up_mono
+        return idle or self._closing.seconds_left == 0
 
     def _halt_all(self, why: str) -> None:
         for run in self.lingering:
