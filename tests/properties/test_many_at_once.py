@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from onduty.journal import Journal, Outcome, Request
 from onduty.journal import sqlite_many as many
-from onduty.journal.entries import Begin, Claim, Entry, Finish
+from onduty.journal.entries import Begin, Claim, Entry, Finish, Passed
 from onduty.journal.memory import MemoryJournal
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import this_process
@@ -32,6 +32,10 @@ MAKE: dict[str, Callable[[str, int], Entry]] = {
     ),
     "queue": lambda run_id, number: Claim(run_id, "a", None, NOW + number, begin=number % 5 == 2),
     "slot": lambda run_id, number: Claim(run_id, "a", NOW + number, NOW + number),
+    "slots": lambda run_id, number: Claim(run_id, f"t{number % 30}", NOW + number, NOW, begin=number % 5 != 2),
+    "passed": lambda run_id, number: Passed(
+        run_id, f"t{number % 30}", NOW + number - 3, NOW + number, 4, Outcome.MISSED, NOW, why="late"
+    ),
     "once": lambda run_id, number: Claim(run_id, "a", None, NOW, key=f"k{number % 20}", once=True),
     "begin": lambda run_id, number: Begin(run_id, 1, NOW + number),
     "begin again": lambda run_id, number: Begin(run_id, 2, NOW + number),
@@ -53,6 +57,8 @@ asked_for = st.sets(st.integers(0, 80).map("run-{}".format), max_size=40)
 
 @settings(max_examples=150, deadline=None)
 @given(batches, asked_for)
+@example([alike("slots", 55, 16), alike("slots", 0, 16)], set())  # all of them before their marks
+@example([alike("passed", 55, 16), alike("passed", 0, 16)], set())
 def test_what_is_written_at_once_is_what_is_written_one_by_one(batches: list[list[Entry]], asked: set[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         at_once, by_older_sqlite, each = (SqliteJournal(Path(folder, name)) for name in FILES)

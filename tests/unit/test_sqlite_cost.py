@@ -43,17 +43,20 @@ def test_a_plain_run_costs_three_statements(journal: SqliteJournal) -> None:
 
 
 def test_many_that_are_alike_cost_as_many_statements_as_one(journal: SqliteJournal) -> None:
-    """Asked for, or queued and begun, 64 at a time."""
+    """Asked for, or queued and begun, slots of as many tasks, run or passed over: 64 at a time."""
     term, ids = journal.begin_term(0, NOW), [f"{number:03}" for number in range(64)]
-    journal.write(term, [Claim("first", "task", None, NOW)])
+    journal.write(term, [Claim("first", "task", None, NOW), *(Seen(task, 0) for task in ids)])
 
     with _statements(journal) as said:
         journal.write(term, [Claim(run_id, "task", None, NOW, begin=False) for run_id in ids])
         journal.write(term, [Begin(run_id, 1, NOW) for run_id in ids])
         journal.write(term, [Finish(run_id, Outcome.SUCCEEDED, NOW) for run_id in ids])
+        journal.write(term, [Passed(f"p{task}", task, 1, 1, 1, Outcome.MISSED, NOW) for task in ids])
+        journal.write(term, [Claim(f"s{task}", task, 2, NOW) for task in ids])
 
     words = [text.split()[0] for text in said if text.split()[0] not in ("begin", "commit", "select")]
-    assert words == ["insert", "update", "delete", "update", "update"]
+    asked, slots = ["insert", "update", "delete", "update", "update"], ["insert", "update"]
+    assert words == [*asked, *slots, *slots]
 
 
 def test_the_cost_does_not_grow_with_history(journal: SqliteJournal) -> None:
@@ -188,6 +191,8 @@ def _do_everything(journal: SqliteJournal, term: int) -> None:
         *(Claim(f"m{number}", "task", None, NOW, begin=False) for number in range(16)),
         *(Begin(f"m{number}", 1, NOW) for number in range(16)),
         *(Finish(f"m{number}", Outcome.SUCCEEDED, NOW) for number in range(16)),
+        *(Passed(f"p{number}", f"t{number}", 1, 1, 1, Outcome.MISSED, NOW) for number in range(16)),
+        *(Claim(f"s{number}", f"t{number}", 2, NOW) for number in range(16)),
         Renamed("task", "new"),
         Answered("nothing"),
     ]

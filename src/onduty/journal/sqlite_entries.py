@@ -28,11 +28,11 @@ class Writer:
         accepted: list[bool] = []
         for kind, alike in groupby(entries, many.kind_of):
             left = list(alike)
-            for size in many.SIZES if kind else ():
-                while len(left) >= size and self._is_own(session, term):
-                    self._write_many(session, term, left[:size])
-                    accepted += [True] * size
-                    del left[:size]
+            if kind is not None and self._is_own(session, term):
+                for size in many.SIZES:
+                    while len(left) >= size:
+                        accepted += self._write_many(session, term, kind, left[:size])
+                        del left[:size]
             accepted += self.write_each(session, term, left)
         return accepted
 
@@ -40,13 +40,22 @@ class Writer:
         writers = self._WRITERS
         return [writers[type(entry)](self, session, term, entry) for entry in entries]
 
-    def _write_many(self, session: Session, term: int, alike: list[Any]) -> None:
-        if isinstance(alike[0], Finish):
+    def _write_many(self, session: Session, term: int, kind: many.Kind, alike: list[Any]) -> list[bool]:
+        if kind == "finish":
             many.finish(session, term, alike)
-        elif isinstance(alike[0], Begin):
+        elif kind == "begin":
             many.begin(session, term, alike)
         else:
-            many.claim(session, term, alike, [place(session, claim.task, "")[0] for claim in alike])
+            tasks = [place(session, entry.task, "")[0] for entry in alike]
+            if kind == "asked":
+                many.claim(session, term, alike, tasks)
+            elif len(set(tasks)) < len(tasks):
+                return self.write_each(session, term, alike)
+            elif kind == "slot":
+                many.claim_slots(session, term, alike, tasks)
+            else:
+                many.pass_over(session, term, alike, tasks)
+        return [True] * len(alike)
 
     def write_late(self, session: Session, term: int, entries: Sequence[Entry]) -> None:
         """Of a term that is over, how its runs have ended."""
