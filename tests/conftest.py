@@ -10,3 +10,6 @@ from hypothesis import settings
 settings.register_profile("dev", deadline=None, max_examples=50)
 settings.register_profile("ci", deadline=None, max_examples=300, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+# Hundreds of workers are started, and without it each would compile anew what it imports.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -38,7 +38,7 @@ class Asking:
         if _is_own(declared):
             raise DeclarationError(f'{declared.name} has on="every_worker" and can\'t be paused: no one keeps it')
         engine.journal_to_write().set_paused(declared.name, engine.clock.now() if paused else None)
-        engine.ring(f"the pause of {declared.name}" if paused else f"{declared.name}")
+        engine.ring(f"the pause of {declared.name}" if paused else f"that {declared.name} goes on")
 
     def put_schedule(self, task: Task[Any, Any], key: str, spec: str, kwargs: str) -> None:
         engine = self._engine()

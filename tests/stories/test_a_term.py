@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from typing import Any
 import pytest
 
 from onduty import Context, Outcome, RunFailed, RunLost, SlotsPassed
+from onduty._runtime.runner import Runner
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable
-from onduty.events import Advice, RetryDropped
+from onduty.events import Advice, RetryDropped, RunStarted
+from onduty.journal import Request
 from onduty.journal.entries import Claim, Finish
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import _named, this_process
@@ -635,6 +638,49 @@ def _broken_at_finish(write: Callable[..., list[bool]]) -> Callable[..., list[bo
         return write(term, entries)
 
     return broken
+
+
+def test_what_can_t_be_handed_over_has_failed_and_the_others_of_its_batch_run(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No descriptor is free for the loop of the first ``async def``."""
+
+    def no_loop(runner: Runner) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Runner, "_host", no_loop)
+
+    @stage.duty.task
+    async def waits() -> None: ...
+
+    @stage.duty.task
+    def export() -> None: ...
+
+    for task in ("waits", "export"):
+        stage.ask(Request(task, "trigger", task, stage.clock.now()))
+    stage.begin_until("export", 1)
+    (row,) = stage.rows("waits", Outcome.FAILED)
+
+    assert row.error is not None
+    assert "Too many open files" in row.error
+
+
+def test_a_run_does_not_wait_for_who_listens_to_its_beginning(stage: Stage) -> None:
+    begun = threading.Event()
+    heard: list[bool] = []
+
+    @stage.duty.task
+    def export() -> None:
+        begun.set()
+
+    @stage.duty.on(RunStarted)
+    def listen(event: RunStarted) -> None:
+        heard.append(begun.wait(20))
+
+    stage.ask(Request("a", "trigger", "export", stage.clock.now()))
+    stage.begin_until("export", 1)
+
+    assert heard == [True]
 
 
 def test_a_run_that_stops_the_loop_of_all_async_runs_stops_nobody(stage: Stage) -> None:

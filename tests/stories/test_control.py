@@ -13,10 +13,11 @@ import pytest
 from onduty import Context, OnDutyError, Outcome
 from onduty._runtime.asked import MOST_AT_ONCE
 from onduty._runtime.lanes import TAKEN_AHEAD
-from onduty._runtime.runner import EAGER_THREADS
+from onduty._runtime.pool import EAGER_THREADS
 from onduty.clock import SECOND
+from onduty.errors import StoreUnavailable
 from onduty.events import Advice, TaskPaused, TaskResumed
-from onduty.journal import Dynamic, Request
+from onduty.journal import Dynamic, Request, RunRecord
 from onduty.journal.entries import Again, Claim, Entry, Finish
 from support.stage import Stage, tick
 from support.waiting import eventually
@@ -697,6 +698,50 @@ def test_a_very_long_sleep_is_a_sleep(stage: Stage) -> None:
     eventually(lambda: stage.rows("export", None))
     cancel(stage, "export", run_id)
     eventually(lambda: ended(stage, run_id) is Outcome.STOPPED)
+
+
+def test_a_request_whose_key_is_in_progress_waits_on_though_the_journal_does_not_answer(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody asks for anything else meanwhile, so that nothing else would bring it to mind."""
+    go, failed = threading.Event(), list[str]()
+    get = stage.journal.get
+
+    @stage.duty.task(was="old", concurrency=2)
+    def export() -> None:
+        go.wait(20)
+
+    def get_or_fail(run_id: str) -> RunRecord | None:
+        if run_id == by_old_name and not failed and threading.current_thread().name == "onduty-scheduler":
+            failed.append(run_id)
+            raise StoreUnavailable("the disk is busy")
+        return get(run_id)
+
+    stage.begin()
+    first = trigger(stage, "export", "key")
+    eventually(lambda: stage.rows("export", None))
+    by_old_name = f"ask-{next(_numbers)}"
+    monkeypatch.setattr(stage.journal, "get", get_or_fail)
+    stage.ask(Request(by_old_name, "trigger", "old", stage.clock.now(), key="key"))
+    tick(stage, lambda: failed)
+    go.set()
+
+    tick(stage, lambda: ended(stage, first) and ended(stage, by_old_name))
+
+
+def test_as_many_run_at_once_as_may(stage: Stage) -> None:
+    """Each of them waits for all the others."""
+    all_here = threading.Barrier(64)
+
+    @stage.duty.task(concurrency=64)
+    def export() -> None:
+        all_here.wait(30)
+
+    stage.begin()
+    ids = [trigger(stage, "export") for _ in range(64)]
+    tick(stage, lambda: all(ended(stage, run_id) for run_id in ids))
+
+    assert len(stage.rows("export")) == 64
 
 
 def test_what_waits_for_a_thread_when_it_is_cancelled_never_begins(stage: Stage) -> None:

@@ -127,9 +127,9 @@ class Asked:
 
     def refused(self, run: Execution) -> None:
         """Its claim was: its key is in progress, so it stays asked for; or else it has become a run before."""
+        self._left.setdefault(run.task_name, 0)  # should the journal not answer now, it is refused once more
         if run.key is not None and self._journal.get(run.run_id) is None:
             self._refused.add(run.run_id)
-            self._left.setdefault(run.task_name, 0)
         else:
             self._desk.write(Answered(run.run_id))
 

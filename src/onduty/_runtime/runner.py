@@ -1,4 +1,4 @@
-"""Where users' functions run: a thread each for services, a small growing pool for everything else.
+"""Where users' functions run: a thread each for services, a growing pool for everything else.
 
 Whatever a function does, raising, ``sys.exit``, forking, never returning, its thread brings back an outcome or keeps
 running; it does not reach the scheduler's loop. A thread can't be killed: a run that ignores ``stopping`` occupies its
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from onduty._runtime import capture
 from onduty._runtime.execution import Execution
+from onduty._runtime.pool import Pool
 from onduty._runtime.threads import spawn, stay_behind
 from onduty.clock import SECOND, Clock, Wakeup
 from onduty.context import current
@@ -27,11 +28,6 @@ from onduty.journal import Outcome
 if TYPE_CHECKING:
     from onduty._runtime.aio import AsyncHost
     from onduty._runtime.execution import Scope
-
-EAGER_THREADS = 8
-MOST_THREADS = 200
-STALL = 0.1
-"""Seconds without a finished run after which the pool grows beyond its eager size."""
 
 _NO_SCOPE = nullcontext()
 
@@ -43,20 +39,12 @@ class Runner:
     """One per engine. ``start`` is called by one scheduler thread at a time per execution's owner."""
 
     def __init__(self, clock: Clock, scope: Callable[[], Scope] | None, server_loop: Callable[[], Any]) -> None:
-        import queue  # here: most workers never lead
-
         self._clock = clock
         self._make_scope = scope
         self._server_loop = server_loop
         self._aio: AsyncHost | None = None
         self._pid = os.getpid()
-        self._queue: Any = queue.SimpleQueue()
-        self._threads = 0
-        self._killed: list[int] = []
-        self._given = 0
-        self._taken_back = 0
-        self._taken_back_before = 0
-        self._last_progress = clock.mono()
+        self._pool = Pool(clock, self._in_fresh_context)
 
     def start(self, execution: Execution) -> None:
         """Hand it to a thread and return; say :meth:`grow` when all are handed over that come together.
@@ -66,7 +54,7 @@ class Runner:
         execution.started_mono = max(self._clock.mono(), execution.not_before_mono)
         try:
             self._hand_over(execution)
-        except RuntimeError as error:
+        except Exception as error:  # noqa: BLE001  # no thread, no descriptor for a loop: the others of its batch go on
             self._end(execution, None, error)
 
     def _hand_over(self, execution: Execution) -> None:
@@ -75,41 +63,20 @@ class Runner:
         elif execution.declared.is_service:
             spawn(f"service-{execution.task_name}", self._in_fresh_context, execution)
         else:
-            self._given += 1
-            self._queue.put(execution)
+            self._pool.put(execution)
 
     def finished(self, execution: Execution) -> None:
         """The scheduler has taken the outcome of a pooled run; its thread is free."""
         if not execution.declared.is_service and not execution.declared.call.is_async:
-            self._taken_back += 1
+            self._pool.has_ended()
 
     def grow(self) -> bool:
-        """Add threads if all are taken; beyond the eager ones one, and only when nothing has moved for a while.
-
-        Answers whether runs are waiting for a thread, so that the scheduler looks again soon.
-        """
-        while self._killed:
-            self._threads -= self._killed.pop()
-        wanted, mono = self._given - self._taken_back, self._clock.mono()
-        if self._taken_back != self._taken_back_before:
-            self._taken_back_before, self._last_progress = self._taken_back, mono
-        if wanted <= self._threads:
-            return False
-        few = min(wanted, EAGER_THREADS)
-        more = few - self._threads if self._threads < few else int(mono - self._last_progress > STALL)
-        for _ in range(min(more, MOST_THREADS - self._threads)):
-            self._last_progress = mono
-            try:
-                spawn(f"run-{self._threads + 1}", self._work)
-                self._threads += 1
-            except RuntimeError:
-                break  # the machine has no more of them now; asked again soon, or one of the others becomes free
-        return wanted > self._threads
+        """See that there are threads for what was handed over. Answers whether to look again soon."""
+        return self._pool.grow()
 
     def stop(self) -> None:
         """Let idle threads end; busy ones end when their run does."""
-        for _ in range(self._threads):
-            self._queue.put(None)
+        self._pool.stop()
         if self._aio is not None:
             self._aio.stop()
 
@@ -119,15 +86,6 @@ class Runner:
 
             self._aio = AsyncHost(self._server_loop)
         return self._aio
-
-    def _work(self) -> None:
-        take = self._queue.get
-        try:
-            while (execution := take()) is not None:
-                self._in_fresh_context(execution)
-        except BaseException:
-            self._killed.append(1)  # a greenlet that somebody's killall found idle: another one is to take its place
-            raise
 
     def _in_fresh_context(self, execution: Execution) -> None:
         stay_behind(self._pid)

@@ -20,6 +20,7 @@ from onduty._runtime.desk import Desk, Step
 from onduty._runtime.execution import Execution
 from onduty._runtime.lanes import Lane
 from onduty._runtime.planner import Planner
+from onduty._runtime.pool import SLOW
 from onduty._runtime.questions import Questions
 from onduty._runtime.recovery import Recovery
 from onduty._runtime.runner import TIMED_OUT, Runner
@@ -329,6 +330,7 @@ class Scheduler:
 
     def _commit(self, steps: list[Step]) -> None:
         written = self._questions.answer(lambda: self._books.write(steps)) or ()
+        started = []
         try:
             for (_, then, run), ok in written:
                 if run is not None:
@@ -336,8 +338,11 @@ class Scheduler:
                         self._refuse(run)
                     elif then == "start":
                         self._start(run)
+                        started.append(run)
         finally:
-            self._runner.grow()
+            self._runner.grow()  # and only then those that listen, who may take their time
+            for run in started:
+                self._tell(ev.RunStarted, run)
 
     def _refuse(self, run: Execution) -> None:
         self._desk.refused(run)
@@ -351,7 +356,6 @@ class Scheduler:
         if self._closing.why is not None:
             run.halt(self._closing.why)
         self._runner.start(run)
-        self._tell(ev.RunStarted, run)
 
     def _time_out(self, run: Execution, timeout: float) -> None:
         lane = self._lanes.get(run.lane)  # with a dynamic schedule its lane goes
@@ -366,7 +370,7 @@ class Scheduler:
         if self._books.unwritten or not self._is_open:
             return min(longest, LONGEST_WAIT)
         if self._runner.grow():
-            longest = min(longest, 0.1)
+            longest = min(longest, SLOW)
         if self._noted:
             longest = min(longest, max(self._note_mono - self._clock.mono(), 0.0))
         if self._closing.why is None:

@@ -149,7 +149,10 @@ _SENTENCES: dict[type[ev.Event], tuple[int, Callable[[Any], str]]] = {
         logging.WARNING,
         lambda e: f"{e.task} has run for {e.timeout:g} s and was asked to end, run {e.run_id}",
     ),
-    ev.RunStopped: (logging.INFO, lambda e: f"{e.task} was stopped after {e.seconds:.1f} s: {e.why}"),
+    ev.RunStopped: (
+        logging.INFO,
+        lambda e: f"{e.task} was stopped{f' after {e.seconds:.1f} s' if e.seconds else ''}: {e.why}, run {e.run_id}",
+    ),
     ev.RunLingers: (
         logging.WARNING,
         lambda e: f"{e.task} still runs though its term is over, run {e.run_id}: it lingers until it ends",
