@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -66,7 +67,41 @@ class OnMesh:
         return 0
 
 
-class Bus(OnMesh, PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
+class InTurn(PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
+    """Clients come and go in many threads at once, and python-socketio (5.18) makes and drops its tables in between: of
+    two that are the first at the same moment it forgets one, which then is connected and never answered.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._turn = threading.RLock()
+
+    def pre_connect(self, *args: Any, **kwargs: Any) -> Any:
+        with self._turn:
+            return super().pre_connect(*args, **kwargs)
+
+    def connect(self, *args: Any, **kwargs: Any) -> Any:
+        with self._turn:
+            return super().connect(*args, **kwargs)
+
+    def pre_disconnect(self, *args: Any, **kwargs: Any) -> Any:
+        with self._turn:
+            return super().pre_disconnect(*args, **kwargs)
+
+    def basic_disconnect(self, *args: Any, **kwargs: Any) -> Any:
+        with self._turn:
+            return super().basic_disconnect(*args, **kwargs)
+
+    def basic_enter_room(self, *args: Any, **kwargs: Any) -> Any:
+        with self._turn:
+            return super().basic_enter_room(*args, **kwargs)
+
+    def basic_leave_room(self, *args: Any, **kwargs: Any) -> Any:
+        with self._turn:
+            return super().basic_leave_room(*args, **kwargs)
+
+
+class Bus(OnMesh, InTurn):
     """The client manager of one worker. Made when the worker is ready; :meth:`open` comes before ``initialize``."""
 
     def open(self, seat: Seat, cross: Cross) -> None:
