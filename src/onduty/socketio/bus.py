@@ -67,6 +67,16 @@ class OnMesh:
         return 0
 
 
+def _in_turn(name: str) -> Callable[..., Any]:
+    method = getattr(PubSubManager, name)
+
+    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with self._turn:
+            return method(self, *args, **kwargs)
+
+    return call
+
+
 class InTurn(PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
     """Clients come and go in many threads at once, and python-socketio (5.18) makes and drops its tables in between: of
     two that are the first at the same moment it forgets one, which then is connected and never answered.
@@ -76,29 +86,12 @@ class InTurn(PubSubManager):  # type: ignore[misc]  # python-socketio is untyped
         super().__init__(*args, **kwargs)
         self._turn = threading.RLock()
 
-    def pre_connect(self, *args: Any, **kwargs: Any) -> Any:
-        with self._turn:
-            return super().pre_connect(*args, **kwargs)
-
-    def connect(self, *args: Any, **kwargs: Any) -> Any:
-        with self._turn:
-            return super().connect(*args, **kwargs)
-
-    def pre_disconnect(self, *args: Any, **kwargs: Any) -> Any:
-        with self._turn:
-            return super().pre_disconnect(*args, **kwargs)
-
-    def basic_disconnect(self, *args: Any, **kwargs: Any) -> Any:
-        with self._turn:
-            return super().basic_disconnect(*args, **kwargs)
-
-    def basic_enter_room(self, *args: Any, **kwargs: Any) -> Any:
-        with self._turn:
-            return super().basic_enter_room(*args, **kwargs)
-
-    def basic_leave_room(self, *args: Any, **kwargs: Any) -> Any:
-        with self._turn:
-            return super().basic_leave_room(*args, **kwargs)
+    pre_connect = _in_turn("pre_connect")
+    connect = _in_turn("connect")
+    pre_disconnect = _in_turn("pre_disconnect")
+    basic_disconnect = _in_turn("basic_disconnect")
+    basic_enter_room = _in_turn("basic_enter_room")
+    basic_leave_room = _in_turn("basic_leave_room")
 
 
 class Bus(OnMesh, InTurn):
