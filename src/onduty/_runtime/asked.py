@@ -53,9 +53,8 @@ class Asked:
         """How many runs of it are asked for, and not taken; what came lately is not counted yet. From any thread."""
         return self._left.get(task, 0)
 
-    def look(self) -> list[str]:
-        """Learn of which tasks runs are asked for; answers those that nobody here knows."""
-        asked = self._journal.asked_of()
+    def hear(self, asked: set[tuple[str, str]]) -> list[str]:
+        """Learn of which tasks something is asked, each as (kind, task); answers those that nobody here knows."""
         self._names = {}
         for kind, name in sorted(asked):
             if kind == "trigger" and name in self._called:

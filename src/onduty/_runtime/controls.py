@@ -76,13 +76,13 @@ class Controls:
                 self._set_paused(lane, self._is_paused(lane, paused))
             self._levels = revision
         self._revision = None
-        more = self.asked.withdraw(self.cancels())
+        more = self.asked.withdraw(self.cancels(journal.asked_of()))
         self._revision = None if more else revision
         return more
 
-    def cancels(self) -> list[Cancel]:
+    def cancels(self, asked_of: set[tuple[str, str]]) -> list[Cancel]:
         """Learn what is asked for, and what is cancelled; nothing is done about it yet."""
-        for task in self.asked.look():
+        for task in self.asked.hear(asked_of):
             self._is_strange(task, "a run is asked for; it waits for a worker that does")
         return self.asked.cancels()
 

@@ -54,7 +54,7 @@ class Takeover:
         self._rename()
         opening = self._term.journal.opening()
         self._controls.open(opening)
-        cancels = self._controls.cancels()
+        cancels = self._controls.cancels(opening.asked_of)
         found = self._recovery.look(opening.unfinished, self._clock.mono(), first=True)
         # All is known that is to be known.
         for lane in self._lanes.values():

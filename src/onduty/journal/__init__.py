@@ -126,6 +126,7 @@ class Opening(NamedTuple):
     revision: int
     paused: dict[tuple[str, str], int]
     schedules: list[Dynamic]
+    asked_of: set[tuple[str, str]]
     unfinished: list[RunRecord]
 
 

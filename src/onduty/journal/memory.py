@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onduty.clock import SECOND
 from onduty.errors import StoreUnavailable, TermLost
-from onduty.journal import KINDS, Dynamic, Kind, Mark, Newest, Opening, Request, RunRecord
+from onduty.journal import Dynamic, Kind, Mark, Newest, Opening, Request, RunRecord
 from onduty.journal.entries import Entry, Finish
 from onduty.journal.memory_book import MemoryBook
 from onduty.process import ProcessId
@@ -92,7 +92,7 @@ class MemoryJournal:
 
     def asked_of(self) -> set[tuple[str, str]]:
         with self._opened():
-            return {(one.kind, one.task) for one in self._book.requests.waiting.values() if one.kind in KINDS}
+            return self._book.requests.asked_of()
 
     def count_asked(self, task: str) -> int:
         with self._opened():
@@ -141,7 +141,7 @@ class MemoryJournal:
             book = self._book
             asked = book.requests
             levels = (asked.revision, dict(asked.paused), asked.schedules(None))
-            return Opening(book.marks(), *levels, book.rows.all_unended())
+            return Opening(book.marks(), *levels, asked.asked_of(), book.rows.all_unended())
 
     def get(self, run_id: str) -> RunRecord | None:
         with self._opened():

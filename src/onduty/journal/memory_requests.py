@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import TypeVar
 
-from onduty.journal import Dynamic, Kind, Request
+from onduty.journal import KINDS, Dynamic, Kind, Request
 
 Value = TypeVar("Value")
 
@@ -39,6 +39,10 @@ class MemoryRequests:
                 return
             if (tasks is None or one.task in tasks) and kind in (None, one.kind):
                 yield one
+
+    def asked_of(self) -> set[tuple[str, str]]:
+        """Each (kind, task) of which there are requests."""
+        return {(one.kind, one.task) for one in self.waiting.values() if one.kind in KINDS}
 
     def cancels(self, task: str, run_id: str) -> bool:
         """Whether somebody wants an accepted run of ``task`` to be cancelled."""

@@ -192,7 +192,8 @@ class SqliteJournal:
         def work(session: Session) -> Opening:
             with reading.one_moment(session):
                 levels = (asking.revision(session), asking.paused(session), asking.schedules(session, None))
-                return Opening(reading.marks(session), *levels, reading.records(session, reading.UNFINISHED))
+                unfinished = reading.records(session, reading.UNFINISHED)
+                return Opening(reading.marks(session), *levels, asking.asked_of(session), unfinished)
 
         return self._file.read(work)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from onduty.journal import Dynamic, Journal, Mark, Outcome
+from onduty.journal import Dynamic, Journal, Mark, Outcome, Request
 from onduty.journal.entries import Entry, Era, Finish, Passed, Renamed, Seen
 from onduty.process import ProcessId
 from onduty.testing.journal_parts import NOW, OTHER, begun, claim, found, keyed, passed, trigger
@@ -101,18 +101,21 @@ class SchedulesContract:
 
     def test_what_a_term_begins_with_is_read_in_one_go(self, journal: Journal) -> None:
         """The same as is answered one by one."""
-        assert journal.opening() == ({}, journal.revision(), {}, [], [])
+        assert journal.opening() == ({}, journal.revision(), {}, [], set(), [])
         term = begun(journal)
         journal.put_schedule(Dynamic("task", "room-1", '{"every":5}', "{}", NOW))
         journal.set_paused("task", NOW)
+        journal.request(trigger("c"))
+        journal.request(Request("d", "cancel", "other", NOW))
         journal.write(term, [claim("a", 10), claim("b", 20), Finish("a", Outcome.SUCCEEDED, NOW)])
 
         found = journal.opening()
 
         assert (found.marks, found.revision, found.paused) == (journal.marks(), journal.revision(), journal.paused())
         assert (found.schedules, found.unfinished) == (journal.schedules(), journal.unfinished())
+        assert found.asked_of == journal.asked_of() == {("trigger", "task"), ("cancel", "other")}
         assert [run.run_id for run in found.unfinished] == ["b"]
-        assert journal.write(term, [claim("c", 30)]) == [True], "nothing is left open"
+        assert journal.write(term, [claim("e", 30)]) == [True], "nothing is left open"
 
     def test_a_clock_set_back_begins_a_new_era(self, journal: Journal) -> None:
         """Slots later than the new mark are claimed anew, once; without an era they would stay closed."""
