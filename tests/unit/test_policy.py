@@ -15,9 +15,10 @@ from onduty.process import this_process
     ("since_vacant", "seconds"),
     [
         (None, policy.SLOW_POLL),
-        (0.0, policy.RUSH_STEP),
-        (0.049, policy.RUSH_STEP),
-        (0.05, policy.HURRY_STEP),
+        (0.0, 0.0005),
+        (0.002, 0.0005),
+        (0.01, 0.0025),
+        (0.9, 0.005),
         (1.0, policy.SLOW_POLL),
     ],
 )

@@ -92,7 +92,7 @@ def test_the_end_wakes_the_two_that_come_next(tmp_path: Path, workers: list[Work
     leader.die()
 
     assert [worker.is_woken() for worker in workers] == [True, True, False, False]
-    assert [worker.turn() for worker in workers] == [policy.RUSH_STEP] * 4, "who looks by itself hurries too"
+    assert [worker.turn() for worker in workers] == [policy.HURRY_STEPS[0]] * 4, "who looks by itself hurries too"
 
 
 def test_a_new_leader_is_asked_at_once(tmp_path: Path, workers: list[Worker]) -> None:
@@ -120,11 +120,11 @@ def test_a_leader_that_is_not_there_yet_is_looked_for_ever_more_slowly(
     one.turn()
 
     paces = []
-    for seconds in (0.0, policy.RUSH, policy.HURRY):
+    for seconds in (0.0, 0.1, policy.HURRY):
         clock.advance(seconds)
         paces.append(one.turn())
 
-    assert paces == [policy.RUSH_STEP, policy.HURRY_STEP, policy.SLOW_POLL]
+    assert paces == [*policy.HURRY_STEPS, policy.SLOW_POLL]
 
 
 @pytest.mark.parametrize("stays", [True, False])

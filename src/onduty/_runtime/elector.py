@@ -194,7 +194,8 @@ class Elector:
         hub: Hub | None = None
         why = "a fault"
         try:
-            # After the term, which need not wait for it. Who rang before it was there was not heard.
+            # After what is due, which need not wait for it. Who rang before it was there was not heard.
+            self._wait(policy.FIRST_TURN)
             hub = self._open_hub()
             scheduler.ring()
             why = self._hold_office(scheduler, hub)
@@ -235,7 +236,7 @@ class Elector:
         self._complained = False
         self._sentry.forget()
         self._events.emit(ev.TermBegan(now, self._app, number))
-        scheduler.when_over = self._bell.ring
+        scheduler.when_begun = scheduler.when_over = self._bell.ring
         scheduler.start()
         return number, scheduler
 

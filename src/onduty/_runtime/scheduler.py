@@ -57,8 +57,8 @@ class Scheduler:
     """Turns from :meth:`start` until :meth:`close` and the grace given there.
 
     ``beat`` grows with every turn. ``term_lost`` and ``fault`` ask the elector to end the term. ``told`` takes what
-    this process asks of its own work. ``is_over``, told to ``when_over``: the loop has ended; what still runs then is
-    in :attr:`lingering`.
+    this process asks of its own work. ``when_begun``: called after the first turn. ``is_over``, told to ``when_over``:
+    the loop has ended; what still runs then is in :attr:`lingering`.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class Scheduler:
         self.damage: JournalDamaged | None = None
         self.fault: str | None = None
         self.is_over = False
+        self.when_begun: Callable[[], None] = lambda: None
         self.when_over: Callable[[], None] = lambda: None
 
     # Called from other threads
@@ -194,6 +195,8 @@ class Scheduler:
                 self.beat += 1
                 self._wake.clear()
                 self.turn()
+                if self.beat == 1:
+                    self.when_begun()
                 if not self._is_done():
                     self._upkeep.rest(self.until_next())
                     return self.until_next()
