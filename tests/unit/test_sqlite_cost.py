@@ -59,6 +59,18 @@ def test_many_that_are_alike_cost_as_many_statements_as_one(journal: SqliteJourn
     assert words == [*asked, *slots, *slots]
 
 
+def test_the_log_of_who_never_rests_is_used_again(journal: SqliteJournal, tmp_path: Path) -> None:
+    """It comes to some size and stays so: to cut it off and let it grow again costs a commit each time."""
+    log, term, sizes = tmp_path / "journal.sqlite3-wal", journal.begin_term(0, NOW), list[int]()
+
+    for slot in range(2_500):
+        journal.write(term, [Claim(f"run {slot}", "task", slot, NOW)])
+        sizes.append(log.stat().st_size)
+
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == sizes[-1_000] < 20_000_000, "it was written back, and begun again"
+
+
 def test_the_cost_does_not_grow_with_history(journal: SqliteJournal) -> None:
     """Of a run, and of every question that is asked while the app works."""
     term = journal.begin_term(0, NOW)
