@@ -7,6 +7,7 @@ import resource
 import selectors
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -172,3 +173,14 @@ def test_a_leader_that_is_too_busy_to_answer_is_not_nobody(tmp_path: Path, selec
     finally:
         hub.close()
     assert ask(tmp_path, 0.1) is None
+
+
+def test_a_leader_that_wants_to_leave_is_the_one_still(tmp_path: Path, selector: selectors.BaseSelector) -> None:
+    """What it says to the standbys is said to all who come, and is no answer."""
+    hub = Hub(tmp_path, selector, answer)
+    hub.offer()
+    with ThreadPoolExecutor(1) as others:
+        told = others.submit(ask, tmp_path, 10.0)
+        eventually(lambda: turn(selector) or told.done())
+    hub.close()
+    assert told.result() == {**answer(), "place": 0}

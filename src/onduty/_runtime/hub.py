@@ -247,8 +247,11 @@ def ask(folder: Path, timeout: float) -> dict[str, Any] | None:
         connection.settimeout(timeout)
         connection.sendall(b"{}\n")
         with connection.makefile("rb") as lines:
-            answer = lines.readline(_LINE)
-        return json.loads(answer) if answer else None
+            while line := lines.readline(_LINE):
+                answer: dict[str, Any] = json.loads(line)
+                if answer != _OFFER:  # a leader that wants to leave says so to whoever comes, and is the one still
+                    return answer
+        return None
     except TimeoutError:
         raise
     except (OSError, ValueError, RecursionError):
