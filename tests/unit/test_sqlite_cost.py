@@ -59,6 +59,28 @@ def test_many_that_are_alike_cost_as_many_statements_as_one(journal: SqliteJourn
     assert words == [*asked, *slots, *slots]
 
 
+def test_what_a_term_begins_with_is_no_question_more(journal: SqliteJournal, tmp_path: Path) -> None:
+    """It is read in the transaction that begins the term, for whoever asks at once; later it is asked anew."""
+    asked = [Request(name, "trigger", name, NOW) for name in ("before", "meanwhile", "after")]
+    journal.request(asked[0])
+    term = journal.begin_term(0, NOW)
+    other = SqliteJournal(tmp_path / "journal.sqlite3")
+    other.open(this_process())
+    other.request(asked[1])
+
+    with _statements(journal) as said:
+        known = journal.opening()
+    anew = journal.opening()
+    assert (said, known.asked_of) == ([], {("trigger", "before")})
+    assert known.revision < anew.revision, "by which who has begun with it sees that there is more"
+    assert anew.asked_of == known.asked_of | {("trigger", "meanwhile")}
+
+    journal.begin_term(term, NOW)
+    journal.request(asked[2])
+    assert ("trigger", "after") in journal.opening().asked_of, "what was written here is known here"
+    other.close()
+
+
 def test_the_log_of_who_never_rests_is_used_again(journal: SqliteJournal, tmp_path: Path) -> None:
     """It comes to some size and stays so: to cut it off and let it grow again costs a commit each time."""
     log, term, sizes = tmp_path / "journal.sqlite3-wal", journal.begin_term(0, NOW), list[int]()

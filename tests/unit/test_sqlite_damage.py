@@ -144,6 +144,8 @@ def test_values_that_no_journal_holds_are_damage(journal: SqliteJournal, path: P
         journal.begin_term(0, NOW)
 
     with pytest.raises(JournalDamaged, match="holds what no journal holds"):
+        journal.begin_term(0, NOW)
+    with pytest.raises(JournalDamaged, match="holds what no journal holds"):
         ask()
 
 

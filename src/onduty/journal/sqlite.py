@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from onduty.clock import SECOND
 from onduty.errors import TermLost
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from onduty.journal.sqlite_entries import Writer
     from onduty.journal.sqlite_file import Offload
 
+Answer = TypeVar("Answer")
 
 _NO_TERM = 2**62
 """No journal comes so far; SQLite's numbers end at twice of it."""
@@ -48,10 +49,12 @@ class SqliteJournal:
         self._writer: Writer | None = None
         self._begun: tuple[int, tuple[int, int]] | None = None
         """The last term begun here, and the file it was begun in."""
+        self._opening: Opening | None = None
+        """What that term begins with, read while it was begun, until it is asked for or something is written here."""
 
     def open(self, me: ProcessId) -> None:
         self._me = json.dumps(me.as_dict(), sort_keys=True)
-        self._writer = None
+        self._writer = self._opening = None
         self._file.open()
 
     def close(self) -> None:
@@ -78,7 +81,7 @@ class SqliteJournal:
         return self._file.read(reading.newest)
 
     def begin_term(self, floor: int, now: int) -> int:
-        def work(session: Session) -> tuple[int, tuple[int, int]]:
+        def work(session: Session) -> tuple[int, tuple[int, int], Opening]:
             session.places.clear()  # another leader may have renamed a task since
             newest = max(floor, reading.newest_term(session))
             if newest >= _NO_TERM:
@@ -87,10 +90,14 @@ class SqliteJournal:
             session.cursor.execute(
                 "insert into terms select ?, ?, ?, coalesce(max(id), 0) + 1 from runs", (number, self._me, now)
             )
-            return number, session.inode
+            try:
+                return number, session.inode, _opening(session)  # whoever takes over waits for no other question
+            except Nonsense as error:
+                raise nonsense(self._file.path, error) from error
 
-        self._begun = self._file.write(work)
-        return self._begun[0]
+        number, inode, self._opening = self._file.write(work)
+        self._begun = number, inode
+        return number
 
     def write(self, term: int, entries: Sequence[Entry]) -> list[bool]:
         writer = self._leaders_hand()
@@ -102,9 +109,9 @@ class SqliteJournal:
             return None
 
         try:
-            accepted = self._file.write(work)
+            accepted = self._write(work)
         except Mixed:
-            accepted = self._file.write(lambda session: work(session, writer.write_each))
+            accepted = self._write(lambda session: work(session, writer.write_each))
         if accepted is None:
             raise TermLost(f"term {term} is over: a newer one has begun, and what was to be written was refused")
         return accepted
@@ -117,13 +124,21 @@ class SqliteJournal:
                 raise TermLost(f"term {term} is over: a newer one has begun, and the state of {task} was not changed")
             writer.set_state(session, task, schedule, state)
 
-        self._file.write(work)
+        self._write(work)
 
     def _is_newest(self, session: Session, term: int) -> bool:
         """A copy of the file that was put in its place knows the term, but not all that was written in it since."""
         return reading.newest_term(session) == term and (
             not self._begun or self._begun[0] != term or self._begun[1] == session.inode
         )
+
+    def _write(self, work: Callable[[Session], Answer]) -> Answer:
+        self._opening = None
+        return self._file.write(work)
+
+    def _write_soon(self, work: Callable[[Session], Answer]) -> Answer:
+        self._opening = None
+        return self._file.write_within(REQUEST_SECONDS, work)
 
     def _leaders_hand(self) -> Writer:
         writer = self._writer  # another thread may open it anew
@@ -136,7 +151,7 @@ class SqliteJournal:
     # What any process asks for
 
     def request(self, wanted: Request) -> str:
-        return self._file.write_within(REQUEST_SECONDS, lambda session: asking.request(session, wanted))
+        return self._write_soon(lambda session: asking.request(session, wanted))
 
     def requests(
         self,
@@ -163,16 +178,16 @@ class SqliteJournal:
             else:
                 asking.pause(session, task, at, schedule)
 
-        self._file.write_within(REQUEST_SECONDS, work)
+        self._write_soon(work)
 
     def paused(self) -> dict[tuple[str, str], int]:
         return self._file.read(asking.paused)
 
     def put_schedule(self, dynamic: Dynamic) -> None:
-        self._file.write_within(REQUEST_SECONDS, lambda session: asking.put_schedule(session, dynamic))
+        self._write_soon(lambda session: asking.put_schedule(session, dynamic))
 
     def drop_schedule(self, task: str, key: str) -> bool:
-        return self._file.write_within(REQUEST_SECONDS, lambda session: asking.drop_schedule(session, task, key))
+        return self._write_soon(lambda session: asking.drop_schedule(session, task, key))
 
     def schedules(self, task: str | None = None) -> list[Dynamic]:
         return self._file.read(lambda session: asking.schedules(session, task))
@@ -191,11 +206,10 @@ class SqliteJournal:
     def opening(self) -> Opening:
         def work(session: Session) -> Opening:
             with reading.one_moment(session):
-                levels = (asking.revision(session), asking.paused(session), asking.schedules(session, None))
-                unfinished = reading.records(session, reading.UNFINISHED)
-                return Opening(reading.marks(session), *levels, asking.asked_of(session), unfinished)
+                return _opening(session)
 
-        return self._file.read(work)
+        known, self._opening = self._opening, None
+        return known or self._file.read(work)
 
     def get(self, run_id: str) -> RunRecord | None:
         found = self._records(reading.ONE, run_id)
@@ -223,7 +237,13 @@ class SqliteJournal:
     def prune(self, keep_runs: int, before: int) -> int:
         from onduty.journal.sqlite_pruning import prune  # as above
 
-        return self._file.write(lambda session: prune(session, keep_runs, before))
+        return self._write(lambda session: prune(session, keep_runs, before))
 
     def rest(self) -> None:
         self._file.checkpoint()
+
+
+def _opening(session: Session) -> Opening:
+    levels = (asking.revision(session), asking.paused(session), asking.schedules(session, None))
+    unfinished = reading.records(session, reading.UNFINISHED)
+    return Opening(reading.marks(session), *levels, asking.asked_of(session), unfinished)
