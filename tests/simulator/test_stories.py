@@ -33,6 +33,8 @@ TAUGHT = {
     8520: "what ran on a full disk before the clock was set back ran once more",
     8566: "a retry of an earlier term waited for a clock that had been set back",
     9232: "a lost run that had begun again was queued once more when the answer was lost",
+    16281: "what a leader on a full disk was about to start, and was stopped, had been run again meanwhile",
+    19148: "what a leader was about to write, and was stopped, went into the file that had replaced its own",
 }
 
 PROGRAM = "from onduty.testing.simulator import simulate; print(*(simulate(seed) for seed in range(30)), sep='\\n')"

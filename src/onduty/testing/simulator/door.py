@@ -72,7 +72,7 @@ class Door:
         process.crash_point(f"before its {method} is done")
         if blow == "late":
             process.wait(process.world.random.uniform(0.05, 4))
-            self._look()
+        self._look()  # it may have been stopped, and another file may lie there by now
         try:
             answer = self._store.change(process.me, method, args)
         finally:

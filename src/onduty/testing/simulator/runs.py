@@ -91,8 +91,10 @@ class Runs:
         place = (run.lane, row.era if row else self._store.ledger.lines.of(task, key).era, run.slot)
         before = self._begun.get(place, run.run_id)
         self._begun[place] = run.run_id
-        # What may have run without a row is run again where that was asked for.
-        if before != run.run_id and not (run.declared.chosen.retry_lost and before not in self._store.ledger.rows):
+        # What may have run without a row is run again where that was asked for; also before it has begun, if its leader
+        # was stopped just then.
+        is_unseen = row is None or before not in self._store.ledger.rows
+        if before != run.run_id and not (run.declared.chosen.retry_lost and is_unseen):
             self._violate(f"A slot is run once, yet {_shown(run)} runs slot {run.slot}, which {before} has run.")
 
     def _may_go_unseen(self, row: Row | None) -> bool:
