@@ -1,4 +1,4 @@
-"""A new leader's first turn and its hub: what is due goes first, and may not keep the hub waiting for long."""
+"""A new leader's first turn and its hub: who connects sees at once that somebody leads; what is due is served first."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from onduty._runtime.hub import ask
+from support.waiting import eventually
 
 PROGRAM = """
 import sqlite3, sys, threading, time
@@ -34,32 +37,67 @@ def hold_the_journal(event):
     other.execute("begin immediate")
     is_held.set()
 
-def answers_within(seconds):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if ask(folder / "shop", 1.0):
-            return True
-        time.sleep(0.01)
-    return False
+def says(seconds):
+    try:
+        return "leads" if ask(folder / "shop", seconds) else "nobody"
+    except TimeoutError:
+        return "somebody"
 
 duty.start()
 assert is_held.wait(30)
-print(answers_within(float(sys.argv[3])), has_begun.is_set())
+print(says(float(sys.argv[3])), has_begun.is_set())
 other.execute("rollback")
 assert has_begun.wait(30)
-print(answers_within(30))
+print(says(30))
 duty.stop()
+"""
+
+STUCK = """
+import re, sys, time
+from onduty import OnDuty
+
+duty = OnDuty(lambda environ, start_response: [], name="shop", dir=sys.argv[1])
+
+@duty.service
+def collector(ctx):
+    print("stuck", flush=True)
+    re.match(r"(a+)+$", "a" * 60 + "b")
+
+duty.start()
+time.sleep(60)
 """
 
 
 @pytest.mark.parametrize(
     ("at_most", "seconds", "while_held"),
-    [("60", "0.3", "False False"), ("0.05", "5", "True False")],
+    [("60", "0.3", "somebody False"), ("0.05", "30", "leads False")],
     ids=["what is due goes first", "but not for long"],
 )
-def test_the_hub_is_there_after_the_first_turn(tmp_path: Path, at_most: str, seconds: str, while_held: str) -> None:
+def test_who_asks_during_the_first_turn_is_answered_after_it(
+    tmp_path: Path, at_most: str, seconds: str, while_held: str
+) -> None:
     """Which is held up by a shell with an open transaction."""
     command = [sys.executable, "-c", PROGRAM, str(tmp_path), at_most, seconds]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
 
-    assert done.stdout.splitlines() == [while_held, "True"], done.stderr
+    assert done.stdout.splitlines() == [while_held, "leads"], done.stderr
+
+
+def is_too_busy_to_answer(folder: Path) -> bool:
+    """``False``: it still answers. Never is it nobody."""
+    try:
+        assert ask(folder, 0.3) is not None
+        return False
+    except TimeoutError:
+        return True
+
+
+def test_a_first_run_that_keeps_the_interpreter_can_be_seen(tmp_path: Path) -> None:
+    """Whoever could not connect could not tell that it is frozen."""
+    with subprocess.Popen([sys.executable, "-c", STUCK, str(tmp_path)], stdout=subprocess.PIPE) as leader:
+        try:
+            assert leader.stdout is not None
+            assert leader.stdout.readline() == b"stuck\n"
+            eventually(lambda: is_too_busy_to_answer(tmp_path / "shop"))
+        finally:
+            leader.kill()

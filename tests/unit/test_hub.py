@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from onduty._runtime.hub import Hub, Line, ask
+from onduty._runtime.hub import Hub, Line, ask, ring
 from support.waiting import eventually
 
 
@@ -33,9 +33,15 @@ def answer() -> dict[str, Any]:
     return {"pid": 7, "beat": 1}
 
 
+def opened(folder: Path, selector: selectors.BaseSelector, *more: Any) -> Hub:
+    hub = Hub(folder, selector, *more)
+    hub.listen()
+    return hub
+
+
 def test_a_standby_asks_and_hears_the_end(tmp_path: Path, selector: selectors.BaseSelector) -> None:
     """The end-of-file is what wakes it; a crash and a hand-over look alike."""
-    hub = Hub(tmp_path, selector, answer)
+    hub = opened(tmp_path, selector, answer)
     line = Line.connect(tmp_path, selector)
     assert line is not None
     line.ask()
@@ -49,7 +55,7 @@ def test_a_standby_asks_and_hears_the_end(tmp_path: Path, selector: selectors.Ba
 
 
 def test_each_standby_is_told_its_place_and_moves_up(tmp_path: Path, selector: selectors.BaseSelector) -> None:
-    hub = Hub(tmp_path, selector, answer)
+    hub = opened(tmp_path, selector, answer)
     lines = [line for _ in range(3) if (line := Line.connect(tmp_path, selector))]
 
     def places() -> list[int]:
@@ -70,7 +76,7 @@ def test_a_line_that_is_not_heeded_wakes_nobody_and_tells_all_the_same(
     tmp_path: Path, selector: selectors.BaseSelector
 ) -> None:
     """What the leader says, its offer and its end. Whoever accepts that offer is woken again."""
-    hub = Hub(tmp_path, selector, answer)
+    hub = opened(tmp_path, selector, answer)
     line = Line.connect(tmp_path, selector)
     assert line is not None
     turn(selector)
@@ -92,7 +98,7 @@ def test_a_line_that_is_not_heeded_wakes_nobody_and_tells_all_the_same(
 
 
 def test_a_line_that_is_not_heeded_ends_too(tmp_path: Path, selector: selectors.BaseSelector) -> None:
-    hub = Hub(tmp_path, selector, answer)
+    hub = opened(tmp_path, selector, answer)
     line = Line.connect(tmp_path, selector)
     assert line is not None
     line.heed(False)
@@ -109,7 +115,7 @@ def test_a_line_that_is_not_heeded_ends_too(tmp_path: Path, selector: selectors.
 
 def test_nonsense_ends_the_line_it_came_on_and_nothing_else(tmp_path: Path, selector: selectors.BaseSelector) -> None:
     """Also such that Python's parser gives up on with an error of its own."""
-    hub = Hub(tmp_path, selector, answer)
+    hub = opened(tmp_path, selector, answer)
     line = Line.connect(tmp_path, selector)
     assert line is not None
     for nonsense in (b"{}}\n", b"[1]\n", b"[" * 50_000 + b"\n"):
@@ -130,7 +136,7 @@ def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
     tmp_path: Path, selector: selectors.BaseSelector
 ) -> None:
     """Who can't be let in waits in the queue; the leader neither fails nor turns for ever."""
-    hub = Hub(tmp_path, selector, answer)
+    hub = opened(tmp_path, selector, answer)
     line = Line.connect(tmp_path, selector)
     assert line is not None
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -150,7 +156,7 @@ def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
-    hub.listen_again()
+    hub.listen()
     line.ask()
 
     def answered() -> list[dict[str, Any]]:
@@ -166,7 +172,7 @@ def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
 def test_a_leader_that_is_too_busy_to_answer_is_not_nobody(tmp_path: Path, selector: selectors.BaseSelector) -> None:
     """Who asks from outside can tell one from the other."""
     assert ask(tmp_path, 0.1) is None
-    hub = Hub(tmp_path, selector, answer)  # and nobody turns the loop
+    hub = opened(tmp_path, selector, answer)  # and nobody turns the loop
     try:
         with pytest.raises(TimeoutError):
             ask(tmp_path, 0.1)
@@ -177,10 +183,25 @@ def test_a_leader_that_is_too_busy_to_answer_is_not_nobody(tmp_path: Path, selec
 
 def test_a_leader_that_wants_to_leave_is_the_one_still(tmp_path: Path, selector: selectors.BaseSelector) -> None:
     """What it says to the standbys is said to all who come, and is no answer."""
-    hub = Hub(tmp_path, selector, answer)
+    hub = opened(tmp_path, selector, answer)
     hub.offer()
     with ThreadPoolExecutor(1) as others:
         told = others.submit(ask, tmp_path, 10.0)
         eventually(lambda: turn(selector) or told.done())
     hub.close()
     assert told.result() == {**answer(), "place": 0}
+
+
+@pytest.mark.parametrize("offers", [False, True])
+def test_who_rings_is_heard_also_by_a_leader_that_wants_to_leave(
+    tmp_path: Path, selector: selectors.BaseSelector, offers: bool
+) -> None:
+    """Though it has gone by the time that it is told of the offer."""
+    rung: list[int] = []
+    hub = opened(tmp_path, selector, answer, lambda: rung.append(1))
+    if offers:
+        hub.offer()
+    assert [ring(tmp_path) for _ in range(5)] == [True] * 5
+    turn(selector)
+    assert (len(rung), len(hub)) == (5, 0)
+    hub.close()

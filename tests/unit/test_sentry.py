@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,9 +13,10 @@ import pytest
 
 from onduty._runtime.sentry import HEIRS_AFTER, Sentry
 from onduty.election.file import FileElection, at_once
-from onduty.events import Events, LockHeldByOthers
-from onduty.process import ProcessId, this_process
+from onduty.events import Events, LeaderFrozen, LockHeldByOthers
+from onduty.process import ProcessId, is_stopped, this_process
 from onduty.testing.clock import ManualClock
+from support.waiting import eventually
 
 DIES = """
 import sys
@@ -23,7 +26,7 @@ from onduty.process import this_process
 lock = FileElection(Path(sys.argv[1]), this_process(), lambda fd: None, lambda fd: True, at_once)
 lock.campaign()
 lock.began(5, 0)
-print(lock.last().process.pid)
+print(lock.last().process.pid, flush=True)
 """
 
 
@@ -57,3 +60,28 @@ def test_who_has_won_and_not_yet_begun_is_not_taken_for_an_heir(lock: Path, winn
         sentry.nobody_answers(mono)
 
     assert heard == []
+
+
+def test_a_leader_that_is_stopped_before_it_has_a_hub_is_found_out(tmp_path: Path) -> None:
+    """And only then: one that goes on may have no hub at all."""
+    heard: list[LeaderFrozen] = []
+    events = Events()
+    events.subscribe(LeaderFrozen, heard.append)
+    sentry = Sentry("shop", ManualClock(), events, candidate(tmp_path / "lock", this_process()), kill_frozen=True)
+    command = [sys.executable, "-c", f"{DIES}input()", str(tmp_path / "lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as leader:
+        assert leader.stdout is not None
+        assert leader.stdout.readline()
+        for second in range(100):
+            sentry.nobody_answers(1.0 + second)
+        assert (heard, leader.poll()) == ([], None)
+
+        os.kill(leader.pid, signal.SIGSTOP)
+        record = candidate(tmp_path / "lock", this_process()).last()
+        assert record is not None
+        eventually(lambda: is_stopped(record.process))
+        for second in range(12):
+            sentry.nobody_answers(101.0 + second)
+
+        assert leader.wait(30) == -signal.SIGKILL
+    assert [(one.pid, one.state, one.killed) for one in heard] == [(leader.pid, "stopped", True)]

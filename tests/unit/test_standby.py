@@ -48,6 +48,7 @@ class Leader:
         self.selector = selectors.DefaultSelector()
         about = {"pid": 7, "process": this_process().as_dict(), "term": term, "beat": 1}
         self.hub = Hub(folder, self.selector, lambda: about)
+        self.hub.listen()
 
     def serve(self) -> None:
         while happened := self.selector.select(0):

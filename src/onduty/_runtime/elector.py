@@ -194,9 +194,13 @@ class Elector:
         hub: Hub | None = None
         why = "a fault"
         try:
-            # After what is due, which need not wait for it. Who rang before it was there was not heard.
-            self._wait(policy.FIRST_TURN)
+            # Before the work, which may keep the interpreter: whoever connects can see that. It is served after what is
+            # due, which need not wait for that; and who rang before it was there was not heard.
             hub = self._open_hub()
+            self._events.emit(ev.TermBegan(self.since, self._app, number))
+            scheduler.when_begun = scheduler.when_over = self._bell.ring
+            scheduler.start()
+            self._wait(policy.FIRST_TURN)
             scheduler.ring()
             why = self._hold_office(scheduler, hub)
         except OSError as error:
@@ -235,9 +239,6 @@ class Elector:
         self.since, self.term = now, number
         self._complained = False
         self._sentry.forget()
-        self._events.emit(ev.TermBegan(now, self._app, number))
-        scheduler.when_begun = scheduler.when_over = self._bell.ring
-        scheduler.start()
         return number, scheduler
 
     def _begin_term(self, floor: int) -> tuple[Newest, int]:
@@ -286,19 +287,19 @@ class Elector:
         holds = True
         why: str | None = None
         while not scheduler.is_over:
-            self._wait(policy.LEADER_LOOK)
             self._life.look()
             now = self._clock.mono()
             if now >= renew_at:
                 renew_at, holds = now + policy.RENEW_EVERY, self._election.still_mine()
                 if hub is not None:
-                    hub.listen_again()
+                    hub.listen()
             leaving = self._leaving if self._leaving is None or not self._awaits_successor(hub, now) else None
             seen = policy.Signs(leaving, holds, scheduler.term_lost, scheduler.fault)
             reason = policy.why_step_down(seen)
             if reason and why is None:
                 why = reason
                 scheduler.close(reason, self._grace if policy.deserves_grace(seen) else 0.0)
+            self._wait(policy.LEADER_LOOK)
         ended = policy.Signs(self._leaving, holds, scheduler.term_lost, scheduler.fault)
         return why or policy.why_step_down(ended) or "the scheduler ended"
 

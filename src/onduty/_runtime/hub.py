@@ -37,7 +37,9 @@ _SUN_PATH = 100
 
 
 class Hub:
-    """The leader's side. Made after the lock was won, closed after it was let go."""
+    """The leader's side. Made after the lock was won, closed after it was let go. Who connects before the first
+    :meth:`listen` waits.
+    """
 
     def __init__(
         self,
@@ -51,7 +53,7 @@ class Hub:
         self._rung = rung
         self._lines: dict[_Peer, None] = {}  # in the order in which they came
         self._offering = False
-        self._is_deaf = False
+        self._is_deaf = True
         self.accepted = False
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         _adopt(self._listener)
@@ -67,12 +69,11 @@ class Hub:
         except OSError:
             _drop(self._listener)
             raise
-        selector.register(self._listener, selectors.EVENT_READ, self._accept)
         with contextlib.suppress(OSError):  # what is left over does no harm
             self._sweep(folder)
 
-    def listen_again(self) -> None:
-        """After a while without a free descriptor: perhaps there is one now."""
+    def listen(self) -> None:
+        """From now on; or again, after a while without a free descriptor: perhaps there is one now."""
         if self._is_deaf:
             self._is_deaf = False
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
@@ -114,7 +115,7 @@ class Hub:
             self._lines[peer] = None
             self._selector.register(connection, selectors.EVENT_READ, lambda peer=peer: self._serve(peer))
             if self._offering:
-                self._tell(peer, _OFFER)
+                peer.write(_OFFER)  # who only rang has gone already, and is to be heard all the same
 
     def _serve(self, peer: _Peer) -> None:
         messages = peer.read()

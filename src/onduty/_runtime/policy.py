@@ -24,8 +24,8 @@ a core from the one that has won."""
 NEXT_IN_LINE = 2
 LEADER_LOOK = 0.05
 FIRST_TURN = 0.05
-"""Seconds at most for which a new leader's hub waits for the scheduler's first turn: what is due has waited already.
-Beginning both at once made it wait 5.1 ms more under gevent, one after the other 3.9 (measured, medians)."""
+"""Seconds at most for which a new leader's hub is not served before the scheduler's first turn: what is due has waited
+already. Beginning both at once made it wait 5.1 ms more under gevent, one after the other 3.9 (measured, medians)."""
 
 RESERVE = 60 * SECOND
 """Microseconds for which a leader reserves the slots ahead; moved on every half of it."""

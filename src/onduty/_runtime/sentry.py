@@ -53,8 +53,11 @@ class Sentry:
 
     def watch(self, mono: float) -> None:
         """Once per question asked: is the leader frozen? Tells of it once, and kills it if that was asked for."""
-        leader = self._process()
-        if leader is None or is_alive(leader) is False:  # another standby may have killed it a moment ago
+        if (leader := self._process()) is not None:
+            self._watch_over(leader, mono)
+
+    def _watch_over(self, leader: ProcessId, mono: float) -> None:
+        if is_alive(leader) is False:  # another standby may have killed it a moment ago
             return
         verdict = self._watch.see(policy.Sample(mono, self._beat, cpu_seconds(leader), is_stopped(leader)))
         if self._kill_frozen and verdict.may_kill():
@@ -69,12 +72,21 @@ class Sentry:
             self._events.emit(ev.LeaderThawed(self._clock.now(), self._app, leader.pid))
 
     def nobody_answers(self, mono: float) -> None:
-        """The lock is held and no hub answers: a leader that is just starting, or a dead one with heirs."""
-        self._silent_since = self._silent_since or mono
+        """The lock is held and no hub answers: a leader that is just starting, or stopped in that, or a dead one with
+        heirs.
+        """
+        if self._silent_since is None:
+            self._silent_since, self._watch = mono, policy.FrozenWatch()
         if mono - self._silent_since < HEIRS_AFTER:
             return
         record = self._election.last()
-        if record is not None and is_alive(record.process) is False and self._heirs_of != record.process.pid:
+        if record is None:
+            return
+        if is_stopped(record.process):
+            self._watch_over(record.process, mono)
+        else:  # nothing is certain: it may have no hub, where the file system has no sockets
+            self._watch = policy.FrozenWatch()
+        if is_alive(record.process) is False and self._heirs_of != record.process.pid:
             heirs = self._election.heirs()
             if heirs is None:  # it has won, and has not come so far as to say so
                 return
