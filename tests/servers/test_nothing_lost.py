@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from onduty.journal import Outcome
+from onduty.process import doing
 from support.disks import small_disk
 from support.once_site import OnceSite, children
 from support.waiting import eventually
@@ -104,8 +105,12 @@ def test_a_damaged_journal_is_set_aside_and_work_goes_on(site: OnceSite, damage:
         for number in range(1, 3):
             term = site.goes_on("beat")["term"]
             workers = children(server) if damage in (damage_truncated, damage_garbage) else []
+            for worker in workers:  # before: one that noticed would set it aside, and die before it has said so
+                os.kill(worker, signal.SIGSTOP)
+            for worker in workers:
+                eventually(lambda one=worker: (seen := doing(one)) is not None and seen.stopped)
             damage(file)
-            for worker in workers:  # at once: one that notices would set it aside, and die before it has said so
+            for worker in workers:
                 os.kill(worker, signal.SIGKILL)
             eventually(lambda old=term: site.goes_on("beat")["term"] > old, 40, what="a later term")
             site.all_goes_on()
