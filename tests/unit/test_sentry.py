@@ -70,18 +70,21 @@ def test_a_leader_that_is_stopped_before_it_has_a_hub_is_found_out(tmp_path: Pat
     sentry = Sentry("shop", ManualClock(), events, candidate(tmp_path / "lock", this_process()), kill_frozen=True)
     command = [sys.executable, "-c", f"{DIES}input()", str(tmp_path / "lock")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as leader:
-        assert leader.stdout is not None
-        assert leader.stdout.readline()
-        for second in range(100):
-            sentry.nobody_answers(1.0 + second)
-        assert (heard, leader.poll()) == ([], None)
+        try:
+            assert leader.stdout is not None
+            assert leader.stdout.readline()
+            for second in range(100):
+                sentry.nobody_answers(1.0 + second)
+            assert (heard, leader.poll()) == ([], None)
 
-        os.kill(leader.pid, signal.SIGSTOP)
-        record = candidate(tmp_path / "lock", this_process()).last()
-        assert record is not None
-        eventually(lambda: is_stopped(record.process))
-        for second in range(12):
-            sentry.nobody_answers(101.0 + second)
+            os.kill(leader.pid, signal.SIGSTOP)
+            record = candidate(tmp_path / "lock", this_process()).last()
+            assert record is not None
+            eventually(lambda: is_stopped(record.process))
+            for second in range(12):
+                sentry.nobody_answers(101.0 + second)
 
-        assert leader.wait(30) == -signal.SIGKILL
+            assert leader.wait(30) == -signal.SIGKILL
+        finally:
+            leader.kill()  # it may be stopped still, and would be waited for
     assert [(one.pid, one.state, one.killed) for one in heard] == [(leader.pid, "stopped", True)]

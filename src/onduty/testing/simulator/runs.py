@@ -92,8 +92,9 @@ class Runs:
         before = self._begun.get(place, run.run_id)
         self._begun[place] = run.run_id
         # What may have run without a row is run again where that was asked for; also before it has begun, if its leader
-        # was stopped just then.
-        is_unseen = row is None or before not in self._store.ledger.rows
+        # was stopped just then and is none any more.
+        begins_late = row is None and run.term < self._store.ledger.term
+        is_unseen = begins_late or before not in self._store.ledger.rows
         if before != run.run_id and not (run.declared.chosen.retry_lost and is_unseen):
             self._violate(f"A slot is run once, yet {_shown(run)} runs slot {run.slot}, which {before} has run.")
 
