@@ -52,6 +52,44 @@ print(says(30))
 duty.stop()
 """
 
+PAUSED = """
+import sys, threading, time
+from pathlib import Path
+from onduty import OnDuty
+from onduty.events import TaskPaused, TermBegan
+from onduty.journal.sqlite import SqliteJournal
+from onduty.process import this_process
+
+folder = Path(sys.argv[1])
+duty = OnDuty(lambda environ, start_response: [], name="shop", dir=folder)
+began, is_paused = [], threading.Event()
+
+@duty.every(seconds=1000)
+def tick():
+    began.append("tick")
+
+@duty.task
+def probe():
+    began.append("probe")
+
+@duty.on(TermBegan)
+def pause(event):
+    other = SqliteJournal(folder / "shop" / "journal.sqlite3")
+    other.open(this_process())
+    other.set_paused("tick", time.time_ns() // 1000)
+    other.close()
+
+@duty.on(TaskPaused)
+def paused(event):
+    is_paused.set()
+
+duty.start()
+assert is_paused.wait(30)
+assert probe.trigger().wait(30).value == "succeeded"
+print(began)
+duty.stop()
+"""
+
 STUCK = """
 import re, sys, time
 from onduty import OnDuty
@@ -81,6 +119,14 @@ def test_who_asks_during_the_first_turn_is_answered_after_it(
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
 
     assert done.stdout.splitlines() == [while_held, "leads"], done.stderr
+
+
+def test_what_was_paused_when_the_term_had_only_begun_does_not_run(tmp_path: Path) -> None:
+    """By somebody else, while those that listen to the beginning take their time."""
+    command = [sys.executable, "-c", PAUSED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+
+    assert done.stdout == "['probe']\n", done.stderr
 
 
 def is_too_busy_to_answer(folder: Path) -> bool:

@@ -135,7 +135,7 @@ def test_nonsense_ends_the_line_it_came_on_and_nothing_else(tmp_path: Path, sele
 def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
     tmp_path: Path, selector: selectors.BaseSelector
 ) -> None:
-    """Who can't be let in waits in the queue; the leader neither fails nor turns for ever."""
+    """Who can't be let in is turned away, and not left waiting; the leader neither fails nor turns for ever."""
     hub = opened(tmp_path, selector, answer)
     line = Line.connect(tmp_path, selector)
     assert line is not None
@@ -150,13 +150,21 @@ def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
             pass
         turn(selector)
         assert len(hub) == 0
+        assert line.ended
         assert selector.select(0) == [], "it would be readable for ever"
+        hub.listen()
+        turn(selector)
+        os.close(hoard.pop())
+        assert Line.connect(tmp_path, selector) is None
     finally:
         for descriptor in hoard:
             os.close(descriptor)
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
+    line.close()
     hub.listen()
+    line = Line.connect(tmp_path, selector)
+    assert line is not None
     line.ask()
 
     def answered() -> list[dict[str, Any]]:

@@ -62,6 +62,36 @@ def test_who_has_won_and_not_yet_begun_is_not_taken_for_an_heir(lock: Path, winn
     assert heard == []
 
 
+def test_who_has_left_in_order_is_not_the_leader_whoever_else_has_the_lock(
+    tmp_path: Path, lock: Path, winner: FileElection
+) -> None:
+    """Its process may be suspended for long, while the next one waits for the journal."""
+    heard: list[object] = []
+    events = Events()
+    events.subscribe(LeaderFrozen, heard.append)
+    sentry = Sentry("shop", ManualClock(), events, candidate(lock, this_process()), kill_frozen=True)
+    command = [sys.executable, "-c", f"{DIES}lock.resign()\nprint(flush=True)\ninput()", str(lock)]
+    winner.resign()
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as former:
+        try:
+            assert former.stdout is not None
+            assert former.stdout.readline()
+            assert former.stdout.readline()
+            os.kill(former.pid, signal.SIGSTOP)
+            record = candidate(lock, this_process()).last()
+            assert record is not None
+            assert record.process.pid == former.pid
+            eventually(lambda: is_stopped(record.process))
+            assert winner.campaign()
+
+            for second in range(60):
+                sentry.nobody_answers(1.0 + second)
+
+            assert (heard, former.poll()) == ([], None)
+        finally:
+            former.kill()
+
+
 def test_a_leader_that_is_stopped_before_it_has_a_hub_is_found_out(tmp_path: Path) -> None:
     """And only then: one that goes on may have no hub at all."""
     heard: list[LeaderFrozen] = []

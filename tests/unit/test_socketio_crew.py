@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -98,8 +99,8 @@ def test_two_that_are_made_at_once_in_a_worker_that_serves_wire_once(
 
     class Wakeup:
         def wait(self, seconds: float) -> None:
-            assert not begun
             is_waiting.set()
+            time.sleep(seconds)
 
     def slowly(wiring: Wiring) -> None:
         assert is_waiting.wait(20)
@@ -114,8 +115,9 @@ def test_two_that_are_made_at_once_in_a_worker_that_serves_wire_once(
     eventually(lambda: rooms._wirings)
     monkeypatch.setattr(rooms, "Wakeup", Wakeup)
     crew = enlist(life, server, second)
-    thread.join(20)
 
+    assert [one.stands for one in rooms._wirings.values()] == [True]
+    thread.join(20)
     assert len(begun) == 1
     assert len(server.eio.generate_id()) == WIRED
     assert len(crew.snapshot()["workers"]) == 1

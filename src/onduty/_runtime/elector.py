@@ -291,7 +291,7 @@ class Elector:
             now = self._clock.mono()
             if now >= renew_at:
                 renew_at, holds = now + policy.RENEW_EVERY, self._election.still_mine()
-                if hub is not None:
+                if hub is not None and holds:
                     hub.listen()
             leaving = self._leaving if self._leaving is None or not self._awaits_successor(hub, now) else None
             seen = policy.Signs(leaving, holds, scheduler.term_lost, scheduler.fault)

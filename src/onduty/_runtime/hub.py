@@ -37,8 +37,10 @@ _SUN_PATH = 100
 
 
 class Hub:
-    """The leader's side. Made after the lock was won, closed after it was let go. Who connects before the first
-    :meth:`listen` waits.
+    """The leader's side. Made after the lock was won, closed after it was let go.
+
+    Who connects before the first :meth:`listen` waits. Later nobody is left waiting: whoever gets no answer takes the
+    leader for frozen, so without a descriptor for one more there is no hub, until there are some.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class Hub:
         answer: Callable[[], dict[str, Any]],
         rung: Callable[[], None] = lambda: None,
     ) -> None:
+        self._folder = folder
         self._selector = selector
         self._answer = answer
         self._rung = rung
@@ -55,26 +58,18 @@ class Hub:
         self._offering = False
         self._is_deaf = True
         self.accepted = False
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        _adopt(self._listener)
-        own = f"hub.{os.getpid()}"
-        try:
-            with _ShortPath(folder) as place:
-                # A dead worker of our pid may have left its name behind; we hold the lock, so it is ours to take.
-                (folder / own).unlink(missing_ok=True)
-                self._listener.bind(f"{place}/{own}")
-                self._listener.listen(_BACKLOG)
-                os.chmod(folder / own, 0o600)
-                os.rename(folder / own, folder / _NAME)
-        except OSError:
-            _drop(self._listener)
-            raise
+        self._listener: socket.socket | None = self._bind()
         with contextlib.suppress(OSError):  # what is left over does no harm
             self._sweep(folder)
 
     def listen(self) -> None:
         """From now on; or again, after a while without a free descriptor: perhaps there is one now."""
-        if self._is_deaf:
+        if self._listener is None:
+            with contextlib.suppress(OSError):  # not yet; the next call tries again, and standbys poll meanwhile
+                for one in socket.socketpair():  # there is room for it, and for one who comes
+                    one.close()
+                self._listener = self._bind()
+        if self._listener is not None and self._is_deaf:
             self._is_deaf = False
             self._selector.register(self._listener, selectors.EVENT_READ, self._accept)
 
@@ -89,17 +84,40 @@ class Hub:
                 self._tell(peer, _OFFER)
 
     def close(self) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(self._listener)
-        _drop(self._listener)
+        self._turn_away()
         for peer in list(self._lines):
             self._forget(peer)
 
     def __len__(self) -> int:
         return len(self._lines)
 
+    def _bind(self) -> socket.socket:
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        _adopt(listener)
+        own = f"hub.{os.getpid()}"
+        try:
+            with _ShortPath(self._folder) as place:
+                # A dead worker of our pid may have left its name behind; we hold the lock, so it is ours to take.
+                (self._folder / own).unlink(missing_ok=True)
+                listener.bind(f"{place}/{own}")
+                listener.listen(_BACKLOG)
+                os.chmod(self._folder / own, 0o600)
+                os.rename(self._folder / own, self._folder / _NAME)
+        except OSError:
+            _drop(listener)
+            raise
+        return listener
+
+    def _turn_away(self) -> None:
+        """Who comes from now on, and who has come and was not let in yet."""
+        listener, self._listener, self._is_deaf = self._listener, None, True
+        if listener is not None:
+            with contextlib.suppress(KeyError, ValueError):
+                self._selector.unregister(listener)
+            _drop(listener)
+
     def _accept(self) -> None:
-        while True:
+        while self._listener is not None:
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionError):
@@ -107,8 +125,7 @@ class Hub:
             except OSError as error:
                 if error.errno not in _NO_ROOM:
                     raise
-                self._selector.unregister(self._listener)  # or it would be readable for ever
-                self._is_deaf = True
+                self._turn_away()
                 return
             _adopt(connection)
             peer = _Peer(connection)

@@ -82,13 +82,14 @@ class Sentry:
         record = self._election.last()
         if record is None:
             return
-        if is_stopped(record.process):
+        if not record.clean and is_stopped(record.process):
             self._watch_over(record.process, mono)
-        else:  # nothing is certain: it may have no hub, where the file system has no sockets
+        else:  # nothing is certain: it may have no hub, or have left in order and another waits for the journal
             self._watch = policy.FrozenWatch()
         if is_alive(record.process) is False and self._heirs_of != record.process.pid:
             heirs = self._election.heirs()
             if heirs is None:  # it has won, and has not come so far as to say so
+                self._silent_since = mono  # not at each look: all processes of the machine are looked through
                 return
             self._heirs_of = record.process.pid
             self._events.emit(ev.LockHeldByOthers(self._clock.now(), self._app, record.process.pid, heirs))

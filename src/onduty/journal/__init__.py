@@ -254,10 +254,7 @@ class Journal(Protocol):
         """Rows without an outcome, oldest first."""
 
     def opening(self) -> Opening:
-        """What the methods of these names answer, of one moment and in one go: whoever takes over waits for it.
-
-        The moment is not before the last term was begun here, nor before the last writing here.
-        """
+        """What the methods of these names answer, of one moment and in one go: whoever takes over waits for it."""
 
     def get(self, run_id: str) -> RunRecord | None:
         """One row."""

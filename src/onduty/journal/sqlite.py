@@ -49,8 +49,9 @@ class SqliteJournal:
         self._writer: Writer | None = None
         self._begun: tuple[int, tuple[int, int]] | None = None
         """The last term begun here, and the file it was begun in."""
-        self._opening: Opening | None = None
-        """What that term begins with, read while it was begun, until it is asked for or something is written here."""
+        self._opening: tuple[Session, int, Opening] | None = None
+        """What that term begins with, read while it was begun, until it is asked for or something is written here; and
+        by what to tell whether others have written since."""
 
     def open(self, me: ProcessId) -> None:
         self._me = json.dumps(me.as_dict(), sort_keys=True)
@@ -81,7 +82,7 @@ class SqliteJournal:
         return self._file.read(reading.newest)
 
     def begin_term(self, floor: int, now: int) -> int:
-        def work(session: Session) -> tuple[int, tuple[int, int], Opening]:
+        def work(session: Session) -> tuple[int, tuple[Session, int, Opening]]:
             session.places.clear()  # another leader may have renamed a task since
             newest = max(floor, reading.newest_term(session))
             if newest >= _NO_TERM:
@@ -91,12 +92,13 @@ class SqliteJournal:
                 "insert into terms select ?, ?, ?, coalesce(max(id), 0) + 1 from runs", (number, self._me, now)
             )
             try:
-                return number, session.inode, _opening(session)  # whoever takes over waits for no other question
+                # Whoever takes over waits for no other question.
+                return number, (session, session.changes(), _opening(session))
             except Nonsense as error:
                 raise nonsense(self._file.path, error) from error
 
-        number, inode, self._opening = self._file.write(work)
-        self._begun = number, inode
+        number, self._opening = self._file.write(work)
+        self._begun = number, self._opening[0].inode
         return number
 
     def write(self, term: int, entries: Sequence[Entry]) -> list[bool]:
@@ -209,7 +211,9 @@ class SqliteJournal:
                 return _opening(session)
 
         known, self._opening = self._opening, None
-        return known or self._file.read(work)
+        if known is not None and self._file.is_as_it_was(known[0], known[1]):
+            return known[2]
+        return self._file.read(work)
 
     def get(self, run_id: str) -> RunRecord | None:
         found = self._records(reading.ONE, run_id)

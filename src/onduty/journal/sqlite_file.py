@@ -116,6 +116,25 @@ class SqliteFile:
         answer: Answer = self._in_turn(self._read, work)
         return answer
 
+    def is_as_it_was(self, session: Session, changes: int) -> bool:
+        """Whether nobody has written since, but for this connection; in doubt it says no.
+
+        Asked right here and not in the offload: it waits neither for the disk nor for another process.
+        """
+        self._leave_to_parent()
+        if self._session is None:
+            return False
+        with self._turn:
+            if session is not self._session:
+                return False
+            try:
+                session.wait_for_others(0)
+                return session.changes() == changes
+            except sqlite3.Error:
+                return False
+            finally:
+                session.wait_for_others(self._busy_seconds)
+
     def write(self, work: Callable[[Session], Answer]) -> Answer:
         """``work`` in one transaction, which no other process can interrupt; rolled back when it raises."""
         self._enter()

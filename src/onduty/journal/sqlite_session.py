@@ -43,6 +43,11 @@ class Session:
         self.cursor.close()
         self.connection.close()
 
+    def changes(self) -> int:
+        """Another number once another connection has committed; only this one's own numbers can be compared."""
+        number: int = self.cursor.execute("pragma data_version").fetchone()[0]
+        return number
+
     def wait_for_others(self, seconds: float) -> None:
         """How long from now on a statement waits for another process's transaction."""
         self.cursor.execute(f"pragma busy_timeout = {round(max(seconds, 0.0) * 1000)}")
