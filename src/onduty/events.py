@@ -233,7 +233,8 @@ class TaskResumed(Event):
 class SlotsPassed(Event):
     """``slots`` slots of ``task``, from ``first`` to ``last``, came due and were not run.
 
-    ``outcome``: *missed* (nobody was on duty, or the leader was late) or *skipped* (a run was in progress).
+    ``outcome``: *missed* (nobody was on duty, or the leader was late), *skipped* (a run was in progress, or it was
+    paused) or *lost* (they may have run). ``key``: of a schedule.
     """
 
     task: str
@@ -241,6 +242,7 @@ class SlotsPassed(Event):
     last: int
     slots: int
     outcome: str
+    key: str
 
 
 E = TypeVar("E", bound=Event)

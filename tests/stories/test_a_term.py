@@ -136,7 +136,7 @@ def test_while_a_run_is_in_progress_its_slots_are_skipped_with_a_row_each(stage:
     gate.set()
     tick(stage, lambda: len(stage.rows("slow")) >= 2)
 
-    assert {event.outcome for event in stage.heard} == {"skipped"}
+    assert {(event.task, event.key, event.outcome) for event in stage.heard} == {("slow", "", "skipped")}
 
 
 def test_triggered_runs_wait_in_order_and_none_is_dropped(stage: Stage) -> None:

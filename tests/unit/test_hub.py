@@ -8,6 +8,7 @@ import selectors
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +133,9 @@ def test_nonsense_ends_the_line_it_came_on_and_nothing_else(tmp_path: Path, sele
     hub.close()
 
 
-def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
-    tmp_path: Path, selector: selectors.BaseSelector
-) -> None:
-    """Who can't be let in is turned away, and not left waiting; the leader neither fails nor turns for ever."""
-    hub = opened(tmp_path, selector, answer)
-    line = Line.connect(tmp_path, selector)
-    assert line is not None
+@contextmanager
+def no_free_descriptor() -> Iterator[list[int]]:
+    """All that there were, for the block to give back."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     hoard: list[int] = []
     try:
@@ -148,6 +145,30 @@ def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
                 hoard.append(os.dup(0))
         except OSError:
             pass
+        yield hoard
+    finally:
+        for descriptor in hoard:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def is_answered(folder: Path, selector: selectors.BaseSelector) -> bool:
+    line = Line.connect(folder, selector)
+    assert line is not None
+    line.ask()
+    turn(selector)
+    line.close()
+    return line.take_answers() == [{**answer(), "place": 0}]
+
+
+def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
+    tmp_path: Path, selector: selectors.BaseSelector
+) -> None:
+    """Who can't be let in is turned away, and not left waiting; the leader neither fails nor turns for ever."""
+    hub = opened(tmp_path, selector, answer)
+    line = Line.connect(tmp_path, selector)
+    assert line is not None
+    with no_free_descriptor() as hoard:
         turn(selector)
         assert len(hub) == 0
         assert line.ended
@@ -156,24 +177,24 @@ def test_a_leader_without_a_free_descriptor_stays_and_hears_again_later(
         turn(selector)
         os.close(hoard.pop())
         assert Line.connect(tmp_path, selector) is None
-    finally:
-        for descriptor in hoard:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-
     line.close()
+
     hub.listen()
-    line = Line.connect(tmp_path, selector)
-    assert line is not None
-    line.ask()
 
-    def answered() -> list[dict[str, Any]]:
-        turn(selector)
-        assert line is not None
-        return line.take_answers()
+    assert is_answered(tmp_path, selector)
+    hub.close()
 
-    assert eventually(answered) == [{**answer(), "place": 0}]
-    line.close()
+
+def test_a_leader_that_finds_no_free_descriptor_when_it_begins_is_there_later(
+    tmp_path: Path, selector: selectors.BaseSelector
+) -> None:
+    with no_free_descriptor():
+        hub = opened(tmp_path, selector, answer)
+    assert Line.connect(tmp_path, selector) is None
+
+    hub.listen()
+
+    assert is_answered(tmp_path, selector)
     hub.close()
 
 

@@ -88,6 +88,18 @@ def test_a_stopped_leader_is_named_so_after_ten_seconds() -> None:
     assert not watch([(second, 5, 1.0, True) for second in range(9)]).is_frozen
 
 
+def test_how_long_a_leader_is_stopped_is_counted_from_when_it_was() -> None:
+    """A debugger stops one that is merely busy, and a second later lets it go on."""
+    busy = [(second, 5, second * 0.9, False) for second in range(60)]
+    stopped = [(60 + second, 5, 54.0, True) for second in range(12)]
+    goes_on = [(72 + second, 5, 54.0, False) for second in range(32)]
+
+    assert not any(watch(busy + stopped[:count]).may_kill() for count in range(10))
+    assert watch(busy + stopped).may_kill()
+    assert not any(watch(busy + stopped + goes_on[:count]).may_kill() for count in range(1, 30))
+    assert watch(busy + stopped + goes_on).may_kill()
+
+
 def test_a_busy_leader_is_never_killed() -> None:
     """It uses the processor: it may be held up by a run, and come back."""
     verdict = watch([(second, 5, second * 0.9, False) for second in range(100)])

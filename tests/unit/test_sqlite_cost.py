@@ -93,6 +93,33 @@ def test_what_a_term_begins_with_is_no_question_more(journal: SqliteJournal, tmp
         journal.close()
 
 
+def test_what_a_term_begins_with_is_not_read_beside_a_call_that_was_left_alone(tmp_path: Path) -> None:
+    """As when a greenlet is killed that waits for one: SQLite would make the whole server wait for its end."""
+    touches, is_killed = list[str](), False
+
+    def offload(fn: Callable[..., Any], *args: Any) -> Any:
+        touches.append(fn.__name__)
+        if is_killed:
+            raise KeyboardInterrupt
+        return fn(*args)
+
+    journal = SqliteJournal(tmp_path / "journal.sqlite3", offload=offload)
+    journal.open(this_process())
+    try:
+        journal.begin_term(0, NOW)
+        is_killed = True
+        with pytest.raises(KeyboardInterrupt):
+            journal.revision()
+        is_killed = False
+        touches.clear()
+
+        journal.opening()
+
+        assert len(touches) == 1
+    finally:
+        journal.close()
+
+
 def test_the_log_of_who_never_rests_is_used_again(journal: SqliteJournal, tmp_path: Path) -> None:
     """It comes to some size and stays so: to cut it off and let it grow again costs a commit each time."""
     log, term, sizes = tmp_path / "journal.sqlite3-wal", journal.begin_term(0, NOW), list[int]()

@@ -136,9 +136,8 @@ class Desk:
         now, name = self._clock.now(), lane.task
         self.write(Passed(self._new_id(), name, slots.first, slots.last, slots.count, outcome, now, lane.key, why))
         if self._events.wants(ev.SlotsPassed):
-            self._events.emit(
-                ev.SlotsPassed(now, self._term.app, name, slots.first, slots.last, slots.count, outcome.value)
-            )
+            facts = (name, slots.first, slots.last, slots.count, outcome.value, lane.key)
+            self._events.emit(ev.SlotsPassed(now, self._term.app, *facts))
 
     def request(self, run: Execution) -> None:
         self._admit(self._lanes[run.lane], run)

@@ -58,7 +58,12 @@ class Hub:
         self._offering = False
         self._is_deaf = True
         self.accepted = False
-        self._listener: socket.socket | None = self._bind()
+        self._listener: socket.socket | None = None
+        try:
+            self._listener = self._bind()
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
         with contextlib.suppress(OSError):  # what is left over does no harm
             self._sweep(folder)
 

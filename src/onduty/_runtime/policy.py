@@ -155,7 +155,8 @@ class FrozenWatch:
     """Tells a frozen leader from a turning one, by what it answers and by what the kernel says of it.
 
     The seconds are counted on the standby's own clock. A standby that overslept itself (the whole machine was
-    suspended or starved) knows nothing of that span, so the count begins anew.
+    suspended or starved) knows nothing of that span, so the count begins anew. So it does when the leader is stopped,
+    and when it goes on.
     """
 
     def __init__(self, expected_gap: float = ASK_EVERY) -> None:
@@ -170,6 +171,8 @@ class FrozenWatch:
         if last is None or overslept or now.beat != last.beat:
             self._since, self._cpu = now.mono, now.cpu
             return Verdict("turning", 0.0)
+        if now.stopped != last.stopped:
+            self._since, self._cpu = now.mono, now.cpu
         seconds = now.mono - self._since
         if now.stopped:
             return Verdict("stopped", seconds)

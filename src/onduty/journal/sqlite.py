@@ -49,13 +49,12 @@ class SqliteJournal:
         self._writer: Writer | None = None
         self._begun: tuple[int, tuple[int, int]] | None = None
         """The last term begun here, and the file it was begun in."""
-        self._opening: tuple[Session, int, Opening] | None = None
-        """What that term begins with, read while it was begun, until it is asked for or something is written here; and
-        by what to tell whether others have written since."""
+        self._opening: tuple[Session, tuple[int, int], Opening] | None = None
+        """What that term begins with, read while it was begun, for whoever asks first; and of which version that is."""
 
     def open(self, me: ProcessId) -> None:
         self._me = json.dumps(me.as_dict(), sort_keys=True)
-        self._writer = self._opening = None
+        self._writer = None
         self._file.open()
 
     def close(self) -> None:
@@ -82,7 +81,7 @@ class SqliteJournal:
         return self._file.read(reading.newest)
 
     def begin_term(self, floor: int, now: int) -> int:
-        def work(session: Session) -> tuple[int, tuple[Session, int, Opening]]:
+        def work(session: Session) -> tuple[int, tuple[Session, tuple[int, int], Opening]]:
             session.places.clear()  # another leader may have renamed a task since
             newest = max(floor, reading.newest_term(session))
             if newest >= _NO_TERM:
@@ -93,7 +92,7 @@ class SqliteJournal:
             )
             try:
                 # Whoever takes over waits for no other question.
-                return number, (session, session.changes(), _opening(session))
+                return number, (session, session.version(), _opening(session))
             except Nonsense as error:
                 raise nonsense(self._file.path, error) from error
 
@@ -111,9 +110,9 @@ class SqliteJournal:
             return None
 
         try:
-            accepted = self._write(work)
+            accepted = self._file.write(work)
         except Mixed:
-            accepted = self._write(lambda session: work(session, writer.write_each))
+            accepted = self._file.write(lambda session: work(session, writer.write_each))
         if accepted is None:
             raise TermLost(f"term {term} is over: a newer one has begun, and what was to be written was refused")
         return accepted
@@ -126,7 +125,7 @@ class SqliteJournal:
                 raise TermLost(f"term {term} is over: a newer one has begun, and the state of {task} was not changed")
             writer.set_state(session, task, schedule, state)
 
-        self._write(work)
+        self._file.write(work)
 
     def _is_newest(self, session: Session, term: int) -> bool:
         """A copy of the file that was put in its place knows the term, but not all that was written in it since."""
@@ -134,12 +133,7 @@ class SqliteJournal:
             not self._begun or self._begun[0] != term or self._begun[1] == session.inode
         )
 
-    def _write(self, work: Callable[[Session], Answer]) -> Answer:
-        self._opening = None
-        return self._file.write(work)
-
     def _write_soon(self, work: Callable[[Session], Answer]) -> Answer:
-        self._opening = None
         return self._file.write_within(REQUEST_SECONDS, work)
 
     def _leaders_hand(self) -> Writer:
@@ -241,7 +235,7 @@ class SqliteJournal:
     def prune(self, keep_runs: int, before: int) -> int:
         from onduty.journal.sqlite_pruning import prune  # as above
 
-        return self._write(lambda session: prune(session, keep_runs, before))
+        return self._file.write(lambda session: prune(session, keep_runs, before))
 
     def rest(self) -> None:
         self._file.checkpoint()

@@ -72,6 +72,7 @@ class SqliteFile:
         self._durability = durability
         self._busy_seconds = busy_seconds
         self._session: Session | None = None
+        self._is_touched = False  # something is on its way to the offload, or there
         self._is_forking = False
         self._comes_back = False  # it was disconnected for a fork only, and connects again when it is asked
 
@@ -116,24 +117,26 @@ class SqliteFile:
         answer: Answer = self._in_turn(self._read, work)
         return answer
 
-    def is_as_it_was(self, session: Session, changes: int) -> bool:
-        """Whether nobody has written since, but for this connection; in doubt it says no.
+    def is_as_it_was(self, session: Session, version: tuple[int, int]) -> bool:
+        """Whether nobody has written since; in doubt it says no.
 
         Asked right here and not in the offload: it waits neither for the disk nor for another process.
         """
         self._leave_to_parent()
-        if self._session is None:
+        if session is not self._session:
             return False
         with self._turn:
-            if session is not self._session:
+            # A greenlet that was killed while it waited for the offload has left its turn, and its call goes on.
+            if self._is_touched or session is not self._session or not self._is_there(session):
                 return False
             try:
                 session.wait_for_others(0)
-                return session.changes() == changes
+                try:
+                    return session.version() == version
+                finally:
+                    session.wait_for_others(self._busy_seconds)
             except sqlite3.Error:
                 return False
-            finally:
-                session.wait_for_others(self._busy_seconds)
 
     def write(self, work: Callable[[Session], Answer]) -> Answer:
         """``work`` in one transaction, which no other process can interrupt; rolled back when it raises."""
@@ -155,7 +158,7 @@ class SqliteFile:
                 " such as a slow disk, a backup, or a shell with an open transaction"
             )
         try:
-            answer: Answer = self._offload(self._write_by, deadline_mono, work)
+            answer: Answer = self._touch(self._write_by, deadline_mono, work)
             return answer
         finally:
             self._turn.release()
@@ -178,7 +181,7 @@ class SqliteFile:
             self._is_forking = True
             if self._session is not None:
                 self._comes_back = True
-                self._offload(self._close)
+                self._touch(self._close)
 
     def after_fork(self) -> None:
         """Give the turn to the next, in the parent."""
@@ -213,8 +216,18 @@ class SqliteFile:
 
     def _in_turn(self, fn: Callable[..., Answer], /, *args: Any) -> Answer:
         with self._turn:
-            answer: Answer = self._offload(fn, *args)
-            return answer
+            return self._touch(fn, *args)
+
+    def _touch(self, fn: Callable[..., Answer], /, *args: Any) -> Answer:
+        self._is_touched = True
+        answer: Answer = self._offload(self._touched, fn, *args)
+        return answer
+
+    def _touched(self, fn: Callable[..., Answer], /, *args: Any) -> Answer:
+        try:
+            return fn(*args)
+        finally:
+            self._is_touched = False
 
     def _open(self) -> None:
         session = self._session

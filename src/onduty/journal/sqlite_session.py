@@ -43,10 +43,10 @@ class Session:
         self.cursor.close()
         self.connection.close()
 
-    def changes(self) -> int:
-        """Another number once another connection has committed; only this one's own numbers can be compared."""
-        number: int = self.cursor.execute("pragma data_version").fetchone()[0]
-        return number
+    def version(self) -> tuple[int, int]:
+        """Another one once anybody has committed, this connection or another; only its own can be compared."""
+        by_others: int = self.cursor.execute("pragma data_version").fetchone()[0]
+        return by_others, self.connection.total_changes
 
     def wait_for_others(self, seconds: float) -> None:
         """How long from now on a statement waits for another process's transaction."""
