@@ -224,6 +224,7 @@ class SqliteFile:
         return answer
 
     def _touched(self, fn: Callable[..., Answer], /, *args: Any) -> Answer:
+        self._is_touched = True  # again: a call that was left alone may have ended since
         try:
             return fn(*args)
         finally:
