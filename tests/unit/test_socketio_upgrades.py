@@ -78,11 +78,13 @@ class Server:
     async def shutdown(self) -> None:
         self.closed_while_midway = self.midway
 
+    midway_seconds = 0.1
+
     def stop(self) -> None:
         asyncio.run(asyncio.wait_for(self._stop(), 20))
 
     async def _stop(self) -> None:
-        asyncio.get_running_loop().call_later(0.1, setattr, self, "midway", False)
+        asyncio.get_running_loop().call_later(self.midway_seconds, setattr, self, "midway", False)
         await stop_beside(self.life, "a test", self, self.shutdown, lambda: self.in_haste)
 
 
@@ -114,6 +116,7 @@ def test_whoever_takes_longer_than_a_moment_is_closed_all_the_same(monkeypatch: 
     """A client may have stopped in the middle, for good."""
     monkeypatch.setattr(_drain, "_A_MOMENT", 0.05)
     server = Server()
+    server.midway_seconds = 60.0
 
     server.stop()
 
