@@ -61,17 +61,30 @@ class OnceSite:
         server.wait(40)
 
     def all_serve(self, server: Running) -> None:
-        """Wait until each living worker has begun to serve.
+        """Wait until the master has done all it was told so far, and each living worker has begun to serve.
 
         gunicorn misses a signal that meets one in the middle of its start: that one goes on, and leads, until the
         master loses patience after 30 s and kills it in the middle of its runs.
         """
+        self._nothing_is_left_to_do(server)
 
         def serving() -> bool:
             ready = {int(pid) for pid in re.findall(r"\[(\d+)\] \[INFO\] .*: worker ready", server.output())}
             return ready >= set(children(server))
 
         eventually(serving, 20.0, what=f"all workers serve, in {self.folder}")
+
+    @staticmethod
+    def _nothing_is_left_to_do(server: Running) -> None:
+        """gunicorn queues its signals, and stays with a HUP until the old workers have gone: with ten of them, and
+        gevent's workers that look up once a second, the last one's begin to start long after it was sent.
+
+        SIGWINCH does nothing to a master that is no daemon, but is said, in its turn.
+        """
+        handled = "Handling signal: winch"
+        before = server.output().count(handled)
+        server.signal(signal.SIGWINCH)
+        eventually(lambda: server.output().count(handled) > before, 120.0, what="an end of gunicorn's queue of signals")
 
     def is_ready(self, count: int) -> None:
         """Wait until so many workers have begun to serve, dead ones included: see :meth:`all_serve`."""
