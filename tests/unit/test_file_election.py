@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from onduty.election.file import FileElection, at_once
+from onduty.errors import StoreUnavailable
 from onduty.process import this_process
+from support.shortage import no_free_descriptor
 
 
 def candidate(path: Path) -> FileElection:
@@ -68,6 +70,26 @@ def test_a_torn_record_is_no_record(lock: Path, text: str) -> None:
     assert told is not None
     assert told.term == 41
     winner.resign()
+
+
+def test_what_can_not_be_read_is_not_taken_for_nothing(lock: Path) -> None:
+    """A leader that did would run again what the last one could not write down. Whoever holds the lock can read."""
+    first, second = candidate(lock), candidate(lock)
+    first.campaign()
+    first.began(41, 7, gap=True)
+    assert not second.campaign()
+    with no_free_descriptor():
+        told = first.last()
+        assert told is not None
+        assert (told.term, told.gap) == (41, True)
+        with pytest.raises(StoreUnavailable, match=r"lock can't be read: Too many open files"):
+            second.last()
+        first.resign()
+        assert second.campaign()
+        told = second.last()
+        assert told is not None
+        assert (told.term, told.gap) == (41, True)
+    second.resign()
 
 
 def test_a_holder_whose_file_was_replaced_no_longer_holds(lock: Path) -> None:

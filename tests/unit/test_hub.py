@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import resource
 import selectors
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from onduty._runtime.hub import Hub, Line, ask, ring
+from support.shortage import no_free_descriptor
 from support.waiting import eventually
 
 
@@ -131,25 +130,6 @@ def test_nonsense_ends_the_line_it_came_on_and_nothing_else(tmp_path: Path, sele
     assert len(line.take_answers()) == 1
     line.close()
     hub.close()
-
-
-@contextmanager
-def no_free_descriptor() -> Iterator[list[int]]:
-    """All that there were, for the block to give back."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    hoard: list[int] = []
-    try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 8, before[1]))
-        try:
-            while True:
-                hoard.append(os.dup(0))
-        except OSError:
-            pass
-        yield hoard
-    finally:
-        for descriptor in hoard:
-            os.close(descriptor)
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def is_answered(folder: Path, selector: selectors.BaseSelector) -> bool:

@@ -86,6 +86,13 @@ def test_who_has_left_in_order_is_not_the_leader_whoever_else_has_the_lock(
 
             for second in range(60):
                 sentry.nobody_answers(1.0 + second)
+            # Nor if a standby hears it still, since it was stopped before it closed its hub.
+            sentry.hear([{"term": 5, "beat": 0, "process": record.process.as_dict()}])
+            for second in range(60):
+                sentry.watch(101.0 + second)
+            winner.began(6, 0)
+            for second in range(60):
+                sentry.watch(201.0 + second)
 
             assert (heard, former.poll()) == ([], None)
         finally:

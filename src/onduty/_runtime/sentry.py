@@ -60,7 +60,9 @@ class Sentry:
         if is_alive(leader) is False:  # another standby may have killed it a moment ago
             return
         verdict = self._watch.see(policy.Sample(mono, self._beat, cpu_seconds(leader), is_stopped(leader)))
-        if self._kill_frozen and verdict.may_kill():
+        if verdict.is_frozen and self._has_left(leader):
+            self._watch = policy.FrozenWatch()
+        elif self._kill_frozen and verdict.may_kill():
             killed = kill(leader)
             self._tell_frozen(leader, verdict, killed)
             self._watch = policy.FrozenWatch()
@@ -82,9 +84,9 @@ class Sentry:
         record = self._election.last()
         if record is None:
             return
-        if not record.clean and is_stopped(record.process):
+        if is_stopped(record.process):
             self._watch_over(record.process, mono)
-        else:  # nothing is certain: it may have no hub, or have left in order and another waits for the journal
+        else:  # nothing is certain: it may have no hub
             self._watch = policy.FrozenWatch()
         if is_alive(record.process) is False and self._heirs_of != record.process.pid:
             heirs = self._election.heirs()
@@ -93,6 +95,11 @@ class Sentry:
                 return
             self._heirs_of = record.process.pid
             self._events.emit(ev.LockHeldByOthers(self._clock.now(), self._app, record.process.pid, heirs))
+
+    def _has_left(self, process: ProcessId) -> bool:
+        """In order, and was suspended before it closed its hub, or while the next one waits for a busy journal."""
+        record = self._election.last()
+        return record is not None and (record.clean or record.process != process)
 
     def _process(self) -> ProcessId | None:
         if self.leader is not None:

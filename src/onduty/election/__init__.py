@@ -46,7 +46,7 @@ class Election(Protocol):
         """Ask once, at once. ``True``: we hold it until :meth:`resign`, or until :meth:`still_mine` says no."""
 
     def last(self) -> Tenure | None:
-        """The present or the last tenure; ``None``: none is remembered."""
+        """The present or the last tenure; ``None``: none is remembered. Raises ``StoreUnavailable``: not known."""
 
     def began(self, term: int, since: int, until: int = 0, gap: bool = False, row: int = 0) -> None:
         """Write down, for good, who leads, and under which term; the others as in :meth:`reserve`."""

@@ -117,11 +117,20 @@ class FileElection:
         self._close()
 
     def last(self) -> Tenure | None:
-        """The record, without the lock; ``None`` when there is none or it is torn."""
+        """The record; ``None`` when there is none or it is torn. Who holds the lock needs no further descriptor.
+
+        Raises ``StoreUnavailable``: it could not be read. Who took that for "there is none" would run again what
+        nobody has a row of.
+        """
         try:
-            return _parse(self._path.read_bytes()[:_SIZE])
-        except OSError:
+            if self._held and self._fd is not None:
+                return _parse(os.pread(self._fd, _SIZE, 0))
+            with self._path.open("rb") as file:
+                return _parse(file.read(_SIZE))
+        except FileNotFoundError:
             return None
+        except OSError as error:
+            raise StoreUnavailable(f"the lock {self._path} can't be read: {error.strerror}") from error
 
     def heirs(self) -> tuple[int, ...] | None:
         """By ``/proc/*/fdinfo``, which tells whose open file carries the lock, and who asked for it (proc(5))."""
