@@ -49,6 +49,9 @@ def is_alive(process: ProcessId) -> bool | None:
     """Whether that very process still runs. ``None``: it can't be seen from here (other host or container).
 
     A zombie is dead: it runs no code and holds no lock, its parent has merely not asked for it yet.
+
+    Raises:
+        OSError: Something has that number, and can't be looked at for now; there is no free descriptor, as a rule.
     """
     host, boot, namespace = _place()
     if process.host != host:
@@ -57,7 +60,12 @@ def is_alive(process: ProcessId) -> bool | None:
         return False
     if process.namespace != namespace:
         return None
-    stat = _stat(process.pid)
+    try:
+        stat = _stat(process.pid)
+    except OSError:
+        if not _answers(process.pid):
+            return False
+        raise
     if stat is None:
         return False if _HAS_PROC else _answers(process.pid)
     return stat.started == process.started and stat.state not in "ZX"
@@ -129,7 +137,7 @@ def kill(process: ProcessId) -> bool:
             return False
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         return True
-    except ProcessLookupError:
+    except OSError:  # gone meanwhile, or not to be looked at
         return False
     finally:
         os.close(pidfd)
@@ -159,7 +167,7 @@ def _stat(pid: int) -> _Stat | None:
 def _answers(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         return True

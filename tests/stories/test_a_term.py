@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from onduty.journal import Request
 from onduty.journal.entries import Claim, Finish
 from onduty.journal.sqlite import SqliteJournal
 from onduty.process import _named, this_process
+from support.shortage import no_free_descriptor
 from support.stage import Stage, tick
 from support.waiting import eventually
 
@@ -245,6 +247,39 @@ def test_runs_of_a_dead_process_are_lost_with_an_event(stage: Stage) -> None:
     tick(stage, lambda: stage.rows("cut", Outcome.LOST))
 
     assert [event.run_id for event in stage.heard] == ["old-1"]
+
+
+def test_who_can_not_be_seen_for_want_of_a_descriptor_is_looked_at_again(stage: Stage) -> None:
+    """The term goes on. A number that nobody has is dead all the same, and who has another one may live."""
+    alive = _named(os.getppid())
+    with subprocess.Popen(["true"]) as child:
+        gone = _named(child.pid)
+    rows = {"gone": gone, "replaced": alive._replace(started=alive.started - 1), "alive": alive}
+    for number, task in enumerate(rows, 1):
+        stage.duty.every(hours=number)(_named_function(task))
+    old = stage.journal.begin_term(0, stage.clock.now())
+    for task, process in rows.items():
+        stage.journal.open(process)
+        stage.journal.write(old, [Claim(f"{task}-1", task, 10, stage.clock.now())])
+    stage.journal.open(this_process())
+
+    with no_free_descriptor():
+        scheduler = stage.begin()
+        tick(stage, lambda: stage.rows("gone", Outcome.LOST))
+        at = scheduler.beat
+        tick(stage, lambda: scheduler.beat > at + 5)
+        assert [stage.rows(task, Outcome.LOST) for task in ("replaced", "alive")] == [[], []]
+    tick(stage, lambda: stage.rows("replaced", Outcome.LOST))
+
+    assert stage.rows("alive", Outcome.LOST) == []
+    assert (scheduler.fault, scheduler.is_over) == (None, False)
+
+
+def _named_function(name: str) -> Callable[[], None]:
+    def function() -> None: ...
+
+    function.__name__ = name
+    return function
 
 
 def test_what_was_due_between_two_terms_is_made_up_for_once(stage: Stage) -> None:

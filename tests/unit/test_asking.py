@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from onduty import ArgumentError, Context, DeclarationError, NotOnDuty, OnDuty, OnDutyError
+from onduty.events import Advice
+from support.shortage import no_free_descriptor
 
 
 def app(environ: Any, start_response: Any) -> list[bytes]:
@@ -30,6 +32,29 @@ def test_a_run_whose_journal_was_deleted_is_unknown(tmp_path: Path) -> None:
 
     assert (run.status, run.outcome, run.wait()) == ("unknown", None, None)
     assert duty.get_run(run.id) is None
+
+
+def test_what_is_written_down_is_no_failure_though_nobody_can_be_told(tmp_path: Path) -> None:
+    """Who asked again for what had raised would have it twice."""
+    duty = OnDuty(app, name="shop", dir=tmp_path)
+    said: list[str] = []
+    duty.on(Advice)(lambda event: said.append(event.text))
+
+    @duty.task
+    def export(number: int) -> None: ...
+
+    export.trigger(1)  # opens the journal
+    with no_free_descriptor():
+        run = export.trigger(2)
+        export.options(key="k").trigger(3)
+        export.schedule("s", every=3600, kwargs={"number": 4})
+        export.pause()
+        run.cancel()
+
+    assert [one.key for one in export.schedules()] == ["s"]
+    assert "nobody is on duty" in said[0]
+    assert [f"run {run.id} of export is found" in said[1], len(said)] == [True, 6]
+    assert "can't be told (Too many open files)" in said[1]
 
 
 def test_a_run_that_waits_to_be_taken_is_known(tmp_path: Path) -> None:

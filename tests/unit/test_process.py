@@ -13,6 +13,7 @@ import pytest
 
 from onduty import process
 from onduty.process import ProcessId, cpu_seconds, is_alive, is_stopped, kill, this_process
+from support.shortage import no_free_descriptor
 from support.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not process._HAS_PROC, reason="names a process by /proc")
@@ -95,6 +96,26 @@ def test_a_running_process_is_alive_and_a_reaped_one_is_dead(start: Start) -> No
     child.communicate()
 
     assert is_alive(name) is False
+
+
+def test_without_a_free_descriptor_only_the_dead_are_known(start: Start) -> None:
+    """Whoever took "not known" for an answer would call the living dead, and begin again what they do."""
+    child, name = start()
+    ended, of_the_ended = start()
+    ended.communicate()
+    assert is_alive(name) is True
+
+    with no_free_descriptor() as hoard:
+        assert is_alive(of_the_ended) is False
+        for look in (is_alive, is_stopped, cpu_seconds):
+            with pytest.raises(OSError, match="Too many open files"):
+                look(name)
+        assert kill(name) is False
+        os.close(hoard.pop())
+        assert kill(name) is False, "one for its name, and none to look at it"
+
+    assert child.poll() is None
+    assert kill(name) is True
 
 
 def test_a_zombie_is_dead(start: Start) -> None:

@@ -16,6 +16,7 @@ from onduty.election.file import FileElection, at_once
 from onduty.events import Events, LeaderFrozen, LockHeldByOthers
 from onduty.process import ProcessId, is_stopped, this_process
 from onduty.testing.clock import ManualClock
+from support.shortage import no_free_descriptor
 from support.waiting import eventually
 
 DIES = """
@@ -97,6 +98,25 @@ def test_who_has_left_in_order_is_not_the_leader_whoever_else_has_the_lock(
             assert (heard, former.poll()) == ([], None)
         finally:
             former.kill()
+
+
+def test_without_a_free_descriptor_nothing_is_concluded_and_nothing_fails(lock: Path, winner: FileElection) -> None:
+    """A standby that failed in that would let go of its line, and be late when it is needed."""
+    heard: list[object] = []
+    events = Events()
+    events.subscribe(LeaderFrozen, heard.append)
+    sentry = Sentry("shop", ManualClock(), events, candidate(lock, this_process()), kill_frozen=False)
+    sentry.hear([{"term": 6, "beat": 0, "process": this_process().as_dict()}])
+    winner.began(6, 0)
+    with no_free_descriptor():
+        for second in range(60):
+            sentry.watch(1.0 + second)
+    sentry.watch(61.0)
+    assert heard == []
+
+    for second in range(60):
+        sentry.watch(62.0 + second)
+    assert heard, "its beat has not moved for as long as it could be looked at"
 
 
 def test_a_leader_that_is_stopped_before_it_has_a_hub_is_found_out(tmp_path: Path) -> None:

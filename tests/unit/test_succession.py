@@ -13,6 +13,7 @@ import pytest
 
 from onduty import process
 from onduty.servers._succession import expected_from
+from support.shortage import no_free_descriptor
 from support.waiting import eventually
 
 pytestmark = pytest.mark.skipif(not process._HAS_PROC, reason="asks /proc")
@@ -87,3 +88,11 @@ def test_a_master_that_has_closed_its_sockets_sends_nobody(old: subprocess.Popen
 
 def test_who_cannot_be_seen_is_not_waited_for() -> None:
     assert not expected_from(2**22 + 1, [])()
+
+
+def test_without_a_free_descriptor_nobody_is_waited_for(listener: socket.socket) -> None:
+    """It is asked on duty: a fault would end the term, and give its runs no time to end."""
+    expected = expected_from(os.getpid(), [listener.fileno()])
+    with subprocess.Popen(WAITS, stdin=subprocess.PIPE) as young, no_free_descriptor():
+        assert not expected()
+        young.kill()

@@ -204,7 +204,7 @@ class Elector:
             scheduler.ring()
             why = self._hold_office(scheduler, hub)
         except OSError as error:
-            why = f"its descriptors were closed: {error}"
+            why = f"a fault: {error}"  # most likely its descriptors were closed
             raise
         finally:
             self._end_term(scheduler, hub, number, why)

@@ -365,10 +365,14 @@ class Engine:
             return
         if self._elector is not None and self._elector.scheduler is not None and self.is_leading:
             self._elector.scheduler.ring()
-        elif not ring(self.folder):
-            self.events.emit(
-                ev.Advice(self._clock.now(), self.settings.name, f"nobody is on duty: {what} waits until a worker is")
-            )
+            return
+        try:
+            if ring(self.folder):
+                return
+            advice = f"nobody is on duty: {what} waits until a worker is"
+        except OSError as error:  # what was asked for is written down: this is no failure of it
+            advice = f"{what} is found within a second, since the worker on duty can't be told ({error.strerror})"
+        self.events.emit(ev.Advice(self._clock.now(), self.settings.name, advice))
 
     def own_work(self, task: str) -> Scheduler:
         """Of this worker, which has ``task`` for itself."""

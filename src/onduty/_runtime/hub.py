@@ -245,7 +245,11 @@ class Line:
 
 
 def ring(folder: Path) -> bool:
-    """Wake whoever leads; ``False``: nobody seems to, or it did not hear, and will look by itself within a second."""
+    """Wake whoever leads; ``False``: nobody seems to, or it did not hear, and will look by itself within a second.
+
+    Raises:
+        OSError: It can't be known who leads; there is no free descriptor, as a rule.
+    """
     connection = _connect(folder)
     if connection is None:
         return False

@@ -90,7 +90,10 @@ class Recovery:
     def _lives(self, record: RunRecord, now_mono: float) -> bool:
         if record.process == self._term.me:
             return False  # who has runs left is no candidate; a copy of the journal may say otherwise
-        alive = self._is_alive(record.process)
+        try:
+            alive = self._is_alive(record.process)
+        except OSError:
+            return True  # not to be seen for now, for want of a descriptor: it is looked at again
         if alive is None:
             return self._term.may_linger and now_mono - self._began_mono < UNSEEN_FOR
         return alive

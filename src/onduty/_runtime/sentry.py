@@ -8,6 +8,7 @@ from onduty import events as ev
 from onduty._runtime import policy
 from onduty.clock import Clock
 from onduty.election import Election
+from onduty.errors import StoreUnavailable
 from onduty.events import Events
 from onduty.process import ProcessId, cpu_seconds, is_alive, is_stopped, kill
 
@@ -52,9 +53,15 @@ class Sentry:
             self._silent_since = None
 
     def watch(self, mono: float) -> None:
-        """Once per question asked: is the leader frozen? Tells of it once, and kills it if that was asked for."""
-        if (leader := self._process()) is not None:
-            self._watch_over(leader, mono)
+        """Once per question asked: is the leader frozen? Tells of it once, and kills it if that was asked for.
+
+        Without a free descriptor nothing is seen, so nothing is concluded: this worker stays the candidate that it is.
+        """
+        try:
+            if (leader := self._process()) is not None:
+                self._watch_over(leader, mono)
+        except (OSError, StoreUnavailable):
+            self._watch = policy.FrozenWatch()
 
     def _watch_over(self, leader: ProcessId, mono: float) -> None:
         if is_alive(leader) is False:  # another standby may have killed it a moment ago
