@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import subprocess
 import threading
 from collections.abc import Callable, Sequence
 
@@ -16,15 +17,17 @@ from onduty.events import JournalFailed, JournalRecovered, RunStopped
 from onduty.journal import Request, RunRecord
 from onduty.journal.entries import Begin, Claim, Entry, Lost, Note
 from onduty.journal.memory import MemoryJournal
-from onduty.process import this_process
+from onduty.process import ProcessId, _named, this_process
 from support.stage import Stage, tick
 from support.waiting import eventually
 
 
-def a_dead_worker_was_running(stage: Stage, task: str, *, key: str | None = None, run_id: str = "dead") -> str:
-    """Its row is all that is left of it."""
+def a_dead_worker_was_running(
+    stage: Stage, task: str, *, key: str | None = None, run_id: str = "dead", process: ProcessId | None = None
+) -> str:
+    """Its row is all that is left of it; or, in ``process``, will be."""
     me = this_process()
-    stage.journal.open(me._replace(pid=2**22 - 1, started=1))
+    stage.journal.open(process or me._replace(pid=2**22 - 1, started=1))
     number = stage.journal.begin_term(0, stage.clock.now())
     claim = Claim(run_id, task, None, stage.clock.now(), key=key, once=key is not None)
     assert stage.journal.write(number, [claim]) == [True]
@@ -83,6 +86,33 @@ def test_a_lost_run_that_waits_for_its_turn_can_be_cancelled(stage: Stage) -> No
     assert begun == ["first"]
     assert [row.run_id for row in stage.rows("export", Outcome.STOPPED)] == ["second"]
     assert [(told.run_id, told.why) for told in stage.heard] == [("second", "it was cancelled")]
+
+
+@pytest.mark.parametrize("target", ["dead", None], ids=["the run", "the task"])
+def test_what_was_cancelled_while_it_lingered_elsewhere_is_not_run_again(stage: Stage, target: str | None) -> None:
+    """Its process can't be told, and may do it to the end; but once that has died, nobody begins it anew."""
+    stage.hear(RunLost)
+    begun: list[str] = []
+
+    @stage.duty.task(retry_lost=True)
+    def export(ctx: Context) -> None:
+        begun.append(ctx.run_id)
+
+    with subprocess.Popen(["sleep", "60"]) as elsewhere:
+        try:
+            a_dead_worker_was_running(stage, "export", process=_named(elsewhere.pid))
+            scheduler = stage.begin()
+            tick(stage, lambda: scheduler.beat > 5)
+            stage.ask(Request("ask", "cancel", "export", stage.clock.now(), target=target))
+            tick(stage, lambda: not stage.journal.asked_of())
+        finally:
+            elsewhere.kill()
+    stage.ask(Request("next", "trigger", "export", stage.clock.now()))
+    tick(stage, lambda: stage.rows("export"))
+
+    assert begun == ["next"]
+    assert [(told.run_id, told.again) for told in stage.heard] == [("dead", False)]
+    assert len(stage.rows("export", Outcome.LOST)) == 1
 
 
 def test_a_lost_run_comes_before_what_was_never_begun_and_is_told_once(stage: Stage) -> None:

@@ -189,6 +189,31 @@ def test_the_kernel_releases_the_lock_of_a_killed_process(lock: Path) -> None:
         mine.resign()
 
 
+def test_who_holds_the_lock_that_we_wait_for_can_be_named(lock: Path, tmp_path: Path) -> None:
+    """Whatever the record says, and whichever file has its name by now."""
+    me = this_process()
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock), "stay"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "True\n"
+        mine, it = candidate(lock), me._replace(pid=holder.pid)
+        assert not mine.campaign()
+        assert (mine.is_held_by(it), mine.is_held_by(me)) == (True, False)
+
+        (tmp_path / "other").write_text("{}")
+        (tmp_path / "other").rename(lock)
+        assert mine.is_held_by(it)
+        assert not candidate(lock).is_held_by(it)
+        holder.kill()
+        holder.wait()
+
+        assert not mine.is_held_by(it)
+        assert mine.campaign()
+        assert mine.is_held_by(me)
+        mine.resign()
+
+
 def test_who_inherited_a_dead_holder_s_lock_can_be_named(lock: Path) -> None:
     """Here the child was not told to let go, as after a fork made in C."""
     with subprocess.Popen(

@@ -117,7 +117,9 @@ def test_a_standby_that_overslept_knows_nothing_of_that_span() -> None:
     """A suspended machine freezes everybody; nobody is to be blamed."""
     samples: list[tuple[float, int, float | None, bool]] = [(second, 5, 1.0, False) for second in range(8)]
 
-    assert watch([*samples, (500.0, 5, 1.0, False)]).seconds == 0
+    assert watch([*samples, (500.0, 5, 1.0, False)]) == ("unknown", 0)
+    assert watch([*samples, (500.0, 6, 1.0, False)]) == ("turning", 0)
+    assert watch(samples[:1]) == ("unknown", 0)
 
 
 @pytest.mark.parametrize(

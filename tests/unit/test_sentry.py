@@ -13,7 +13,7 @@ import pytest
 
 from onduty._runtime.sentry import HEIRS_AFTER, Sentry
 from onduty.election.file import FileElection, at_once
-from onduty.events import Events, LeaderFrozen, LockHeldByOthers
+from onduty.events import Events, LeaderFrozen, LeaderThawed, LockHeldByOthers
 from onduty.process import ProcessId, is_stopped, this_process
 from onduty.testing.clock import ManualClock
 from support.shortage import no_free_descriptor
@@ -105,18 +105,57 @@ def test_without_a_free_descriptor_nothing_is_concluded_and_nothing_fails(lock: 
     heard: list[object] = []
     events = Events()
     events.subscribe(LeaderFrozen, heard.append)
+    events.subscribe(LeaderThawed, heard.append)
     sentry = Sentry("shop", ManualClock(), events, candidate(lock, this_process()), kill_frozen=False)
-    sentry.hear([{"term": 6, "beat": 0, "process": this_process().as_dict()}])
+    answer = {"term": 6, "process": this_process().as_dict()}
+    sentry.hear([{**answer, "beat": 0}])
     winner.began(6, 0)
-    with no_free_descriptor():
-        for second in range(60):
-            sentry.watch(1.0 + second)
-    sentry.watch(61.0)
-    assert heard == []
 
-    for second in range(60):
-        sentry.watch(62.0 + second)
-    assert heard, "its beat has not moved for as long as it could be looked at"
+    def watches(since: int) -> list[str]:
+        for second in range(20):
+            sentry.watch(float(since + second))
+        return [type(one).__name__ for one in heard]
+
+    with no_free_descriptor():
+        assert watches(0) == []
+    assert watches(20) == ["LeaderFrozen"], "its beat has not moved for as long as it could be looked at"
+    with no_free_descriptor():
+        watches(40)
+    assert watches(60) == ["LeaderFrozen"], "nothing is seen that would tell of its end"
+    sentry.hear([{**answer, "beat": 1}])
+    assert watches(80) == ["LeaderFrozen", "LeaderThawed", "LeaderFrozen"]
+
+
+def test_a_stopped_leader_is_found_out_though_the_record_is_an_older_copy(tmp_path: Path, lock: Path) -> None:
+    """Who was put back into its place by hand does not lead, and the leader can't tell: it is stopped."""
+    heard: list[LeaderFrozen] = []
+    events = Events()
+    events.subscribe(LeaderFrozen, heard.append)
+    mine = candidate(lock, this_process())
+    sentry = Sentry("shop", ManualClock(), events, mine, kill_frozen=True)
+    (tmp_path / "copy").write_bytes(lock.read_bytes())
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{DIES}input()", str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as leader:
+        try:
+            assert leader.stdout is not None
+            assert leader.stdout.readline()
+            record = mine.last()
+            assert record is not None
+            assert not mine.campaign()
+            sentry.hear([{"term": 5, "beat": 0, "process": record.process.as_dict()}])
+            os.kill(leader.pid, signal.SIGSTOP)
+            eventually(lambda: is_stopped(record.process))
+            (tmp_path / "copy").rename(lock)
+            assert mine.last() != record
+
+            for second in range(12):
+                sentry.watch(float(second))
+
+            assert leader.wait(30) == -signal.SIGKILL
+        finally:
+            leader.kill()
+    assert [(one.state, one.killed) for one in heard] == [("stopped", True)]
 
 
 def test_a_leader_that_is_stopped_before_it_has_a_hub_is_found_out(tmp_path: Path) -> None:

@@ -90,7 +90,8 @@ class Desk:
         :meth:`freed` to begin it.
         """
         options = lane.declared.chosen
-        again = options.retry_lost and not lane.declared.is_service and record.attempt <= options.retries + RETRY_LOST
+        is_wanted = not lane.declared.is_service and record.run_id not in lane.unwanted
+        again = options.retry_lost and is_wanted and record.attempt <= options.retries + RETRY_LOST
         self.write(Lost(record.run_id, self._clock.now(), again))
         if again:
             self._wait_first(lane, self._again(lane, record, log))
@@ -154,8 +155,11 @@ class Desk:
         self._never_begin(run)
 
     def cancel(self, run_id: str) -> None:
-        """Tell a run in progress to end, or take a waiting one out of the queue; any other is left alone."""
+        """Tell a run in progress to end, or take a waiting one out of the queue. One of another process can't be told;
+        should it be lost, it is not tried again. Any other is left alone.
+        """
         for lane in self._lanes.values():
+            lane.unwanted |= lane.foreign & {run_id}
             if run_id in lane.running:
                 self._halt(lane.running[run_id], CANCELLED)
             for run in [run for run in lane.waiting if run.run_id == run_id]:
@@ -166,6 +170,7 @@ class Desk:
         """The same for all runs of a task."""
         for lane in self._lanes.values():
             if lane.task == task:
+                lane.unwanted |= lane.foreign
                 self.halt_all(lane, CANCELLED)
                 while lane.waiting:
                     self._never_begin(lane.waiting.popleft())

@@ -371,7 +371,7 @@ class Engine:
                 return
             advice = f"nobody is on duty: {what} waits until a worker is"
         except OSError as error:  # what was asked for is written down: this is no failure of it
-            advice = f"{what} is found within a second, since the worker on duty can't be told ({error.strerror})"
+            advice = f"nobody can be told of {what} ({error.strerror}): whoever is on duty finds it within a second"
         self.events.emit(ev.Advice(self._clock.now(), self.settings.name, advice))
 
     def own_work(self, task: str) -> Scheduler:

@@ -62,7 +62,8 @@ class Lane:
     """One task or service in this term, or one dynamic schedule of a task (``key``), whose runs get ``kwargs``.
 
     ``running``: by run id, also those that wait for a retry. ``waiting``: claimed but not begun, in order.
-    ``foreign``: run ids of other processes that outlived their leader and still count as running.
+    ``foreign``: run ids of other processes that outlived their leader and still count as running; ``unwanted``: those
+    that were cancelled, and are not tried again.
     ``paused``: nothing becomes due here, and a service does not run. ``mark``: how far it had come when it was put on,
     or taken off, the agenda. ``since``: when a dynamic schedule was asked for. ``once_key``: it is to succeed once
     under that name.
@@ -84,6 +85,7 @@ class Lane:
         self.running: dict[str, Execution] = {}
         self.waiting: deque[Execution] = deque()
         self.foreign: set[str] = set()
+        self.unwanted: set[str] = set()
         self.runs = 0
         self.failures = 0
         self.in_a_row = 0

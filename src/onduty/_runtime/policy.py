@@ -135,14 +135,14 @@ class Sample(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """``state``: *turning*, *stopped*, *busy* or *blocked*, for ``seconds``."""
+    """``state``: *unknown* at first, *turning*, *stopped*, *busy* or *blocked*, for ``seconds``."""
 
     state: str
     seconds: float
 
     @property
     def is_frozen(self) -> bool:
-        return self.state != "turning" and self.seconds >= FROZEN_AFTER
+        return self.state not in ("unknown", "turning") and self.seconds >= FROZEN_AFTER
 
     def may_kill(self) -> bool:
         """Only a leader that is certainly stopped, or has been blocked for long; never one that is merely busy."""
@@ -167,10 +167,10 @@ class FrozenWatch:
 
     def see(self, now: Sample) -> Verdict:
         last, self._last = self._last, now
-        overslept = last is not None and now.mono - last.mono > 3 * self._gap + 1
-        if last is None or overslept or now.beat != last.beat:
+        turned = last is not None and now.beat != last.beat
+        if last is None or turned or now.mono - last.mono > 3 * self._gap + 1:
             self._since, self._cpu = now.mono, now.cpu
-            return Verdict("turning", 0.0)
+            return Verdict("turning" if turned else "unknown", 0.0)
         if now.stopped != last.stopped:
             self._since, self._cpu = now.mono, now.cpu
         seconds = now.mono - self._since

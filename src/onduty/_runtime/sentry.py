@@ -68,7 +68,7 @@ class Sentry:
             return
         verdict = self._watch.see(policy.Sample(mono, self._beat, cpu_seconds(leader), is_stopped(leader)))
         if verdict.is_frozen and self._has_left(leader):
-            self._watch = policy.FrozenWatch()
+            self._watch, self.frozen = policy.FrozenWatch(), None
         elif self._kill_frozen and verdict.may_kill():
             killed = kill(leader)
             self._tell_frozen(leader, verdict, killed)
@@ -104,9 +104,13 @@ class Sentry:
             self._events.emit(ev.LockHeldByOthers(self._clock.now(), self._app, record.process.pid, heirs))
 
     def _has_left(self, process: ProcessId) -> bool:
-        """In order, and was suspended before it closed its hub, or while the next one waits for a busy journal."""
+        """In order, and was suspended before it closed its hub, or while the next one waits for a busy journal.
+
+        A record that says so may be an older copy, or of one who is stopped right before it lets go.
+        """
         record = self._election.last()
-        return record is not None and (record.clean or record.process != process)
+        has_another = record is not None and (record.clean or record.process != process)
+        return has_another and not self._election.is_held_by(process)
 
     def _process(self) -> ProcessId | None:
         if self.leader is not None:

@@ -75,6 +75,9 @@ class Election(Protocol):
     def is_intact(self) -> bool:
         """``False``: this process lost the means to take part, such as its descriptors, for good."""
 
+    def is_held_by(self, process: ProcessId) -> bool:
+        """Whether that process holds it, as far as can be seen from here: certain when true."""
+
     def heirs(self) -> tuple[int, ...] | None:
         """The pids that keep it held and have not won it themselves, as far as they can be seen from here.
 

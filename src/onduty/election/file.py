@@ -30,6 +30,13 @@ Offload = Callable[[Callable[[int], None], int], None]
 
 _SIZE = 1024
 _WHO_LOCKED = r"(?m)^lock:.*\bFLOCK\s+\S+\s+\S+\s+(-?\d+)"
+_TOO_MANY = "find out what this process leaves open, or allow it more (ulimit -n)"
+_REMEDIES = {
+    errno.ENOENT: "its folder was removed while the workers ran; they make another one",
+    errno.EMFILE: _TOO_MANY,
+    errno.ENFILE: _TOO_MANY,
+}
+_OTHER_REMEDY = "give it to the user that runs the workers, or remove it while none of them runs"
 _OPEN = os.O_RDWR | os.O_CLOEXEC | getattr(os, "O_NOFOLLOW", 0)
 
 
@@ -81,11 +88,7 @@ class FileElection:
             if error.errno == errno.EBADF:
                 raise  # closed behind our back: nothing to try again
             self._close()
-            remedy = (
-                "its folder was removed while the workers ran; they make another one"
-                if error.errno == errno.ENOENT
-                else "give it to the user that runs the workers, or remove it while none of them runs"
-            )
+            remedy = _REMEDIES.get(error.errno or 0, _OTHER_REMEDY)
             raise StoreUnavailable(f"the lock {self._path} can't be asked for ({error.strerror}): {remedy}") from error
         return False
 
@@ -131,6 +134,14 @@ class FileElection:
             return None
         except OSError as error:
             raise StoreUnavailable(f"the lock {self._path} can't be read: {error.strerror}") from error
+
+    def is_held_by(self, process: ProcessId) -> bool:
+        """By ``/proc/*/fdinfo``, as :meth:`heirs`; of the file that we wait for, whatever has its name by now."""
+        try:
+            wanted = os.stat(self._path) if self._fd is None else os.fstat(self._fd)
+        except OSError:
+            return False
+        return _who_locked(process.pid, wanted) is not None
 
     def heirs(self) -> tuple[int, ...] | None:
         """By ``/proc/*/fdinfo``, which tells whose open file carries the lock, and who asked for it (proc(5))."""

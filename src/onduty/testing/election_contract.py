@@ -188,3 +188,4 @@ class ElectionContract:
         holder.resign()
 
         assert candidate().heirs() == ()
+        assert not candidate().is_held_by(ME)

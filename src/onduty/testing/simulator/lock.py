@@ -57,7 +57,7 @@ class Candidacy:
 
     def __init__(self, lock: Lock, me: ProcessId) -> None:
         self._lock = lock
-        self._me = me
+        self.me = me
         self._term = 0
         self._since = 0
         self._reserved_until = 0
@@ -106,12 +106,15 @@ class Candidacy:
     def is_intact(self) -> bool:
         return True
 
+    def is_held_by(self, process: ProcessId) -> bool:
+        return self._lock.holder is not None and self._lock.holder.me == process
+
     def heirs(self) -> tuple[int, ...] | None:
         return ()
 
     def _write(self, *, clean: bool) -> None:
         if self._lock.is_readonly:
             raise StoreUnavailable("the lock's record can't be written")
-        record = Tenure(self._me, self._term, self._since, clean, self._reserved_until, self._gap, self._row)
+        record = Tenure(self.me, self._term, self._since, clean, self._reserved_until, self._gap, self._row)
         if self._lock.holder is self:  # else it went into a file that nobody reads any more
             self._lock.record = record
