@@ -84,6 +84,8 @@ def test_what_can_not_be_read_is_not_taken_for_nothing(lock: Path) -> None:
         assert (told.term, told.gap) == (41, True)
         with pytest.raises(StoreUnavailable, match=r"lock can't be read: Too many open files"):
             second.last()
+        with pytest.raises(StoreUnavailable, match="find out what this process leaves open"):
+            candidate(lock).campaign()
         first.resign()
         assert second.campaign()
         told = second.last()

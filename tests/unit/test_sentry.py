@@ -124,6 +124,11 @@ def test_without_a_free_descriptor_nothing_is_concluded_and_nothing_fails(lock: 
     assert watches(60) == ["LeaderFrozen"], "nothing is seen that would tell of its end"
     sentry.hear([{**answer, "beat": 1}])
     assert watches(80) == ["LeaderFrozen", "LeaderThawed", "LeaderFrozen"]
+    assert sentry.frozen
+
+    winner.resign()
+    watches(100)
+    assert sentry.frozen is None, "who has left is no frozen leader"
 
 
 def test_a_stopped_leader_is_found_out_though_the_record_is_an_older_copy(tmp_path: Path, lock: Path) -> None:

@@ -92,7 +92,10 @@ def test_who_cannot_be_seen_is_not_waited_for() -> None:
 
 def test_without_a_free_descriptor_nobody_is_waited_for(listener: socket.socket) -> None:
     """It is asked on duty: a fault would end the term, and give its runs no time to end."""
-    expected = expected_from(os.getpid(), [listener.fileno()])
-    with subprocess.Popen(WAITS, stdin=subprocess.PIPE) as young, no_free_descriptor():
-        assert not expected()
+    number = listener.fileno()
+    expected = expected_from(os.getpid(), [number])
+    with subprocess.Popen(WAITS, stdin=subprocess.PIPE, pass_fds=[number]) as young:
+        assert expected()
+        with no_free_descriptor():
+            assert not expected()
         young.kill()

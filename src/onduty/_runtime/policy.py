@@ -135,14 +135,14 @@ class Sample(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """``state``: *unknown* at first, *turning*, *stopped*, *busy* or *blocked*, for ``seconds``."""
+    """``state``: *unknown* or *turning*, for 0 ``seconds``; or *stopped*, *busy* or *blocked* for so many."""
 
     state: str
     seconds: float
 
     @property
     def is_frozen(self) -> bool:
-        return self.state not in ("unknown", "turning") and self.seconds >= FROZEN_AFTER
+        return self.seconds >= FROZEN_AFTER
 
     def may_kill(self) -> bool:
         """Only a leader that is certainly stopped, or has been blocked for long; never one that is merely busy."""
